@@ -1,0 +1,58 @@
+"""What a step takes and gives: the only thing that science and platform share. Loads neither numpy nor torch."""
+
+from magellon.contracts.backend import ENTRY_POINT_GROUP, Backend, Context, Contract, Params
+from magellon.contracts.ctf_estimation import CTF_ESTIMATION, CtfInput, CtfOutput
+from magellon.errors import BadInput, Cancelled, MagellonError, Transient
+from magellon.contracts.fft import FFT, FftInput, FftOutput
+from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput, MotionOutput
+from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
+from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
+from magellon.contracts.record import Record
+from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
+from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
+
+CONTRACTS = {
+    contract.category: contract
+    for contract in (MOTION_CORRECTION, CTF_ESTIMATION, FFT, PARTICLE_PICKING, PARTICLE_EXTRACTION, SESSION_STAR)
+}
+"""Every category, in pipeline order."""
+
+__all__ = [
+    "CONTRACTS",
+    "CTF_ESTIMATION",
+    "ENTRY_POINT_GROUP",
+    "FFT",
+    "MOTION_CORRECTION",
+    "PARTICLE_EXTRACTION",
+    "PARTICLE_PICKING",
+    "SESSION_STAR",
+    "Backend",
+    "BadInput",
+    "Cancelled",
+    "Context",
+    "Contract",
+    "Ctf",
+    "CtfInput",
+    "CtfOutput",
+    "ExtractionInput",
+    "ExtractionOutput",
+    "FftInput",
+    "FftOutput",
+    "Gain",
+    "MagellonError",
+    "Micrograph",
+    "MotionInput",
+    "MotionOutput",
+    "Movie",
+    "Optics",
+    "Params",
+    "Particles",
+    "PickingInput",
+    "PickingOutput",
+    "Picks",
+    "Record",
+    "SessionItem",
+    "SessionStarInput",
+    "SessionStarOutput",
+    "Transient",
+]

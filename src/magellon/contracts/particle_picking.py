@@ -1,0 +1,29 @@
+"""Particle picking: a micrograph gives coordinates with scores."""
+
+from pathlib import Path
+
+from magellon.contracts.backend import Contract
+from magellon.contracts.record import Record
+from magellon.contracts.specimen import Ctf, Micrograph, Picks
+
+
+class PickingInput(Record):
+    micrograph: Micrograph
+    ctf: Ctf | None = None
+
+
+class PickingOutput(Record):
+    picks: Picks
+    """`NAME_autopick.star`: rlnCoordinateX/Y in pixels of the micrograph, rlnAutopickFigureOfMerit."""
+    picture: Path
+    """The micrograph with the picks drawn over it (`NAME_picks.png`)."""
+    masked_fraction: float = 0.0
+    """Part of the area left out as contamination, carbon or edge, 0..1."""
+
+
+PARTICLE_PICKING = Contract(
+    "particle_picking",
+    PickingInput,
+    PickingOutput,
+    sources={"micrograph": "motion_correction.micrograph", "ctf": "ctf_estimation.ctf"},
+)
