@@ -1,7 +1,7 @@
 """Electron optics: the one CTF model that simulation, fitting, picking, extraction and classification share.
 
-chi(k) = pi lambda D(theta) k² - (pi / 2) Cs lambda³ k⁴ + phase_shift + asin(amplitude_contrast), and ctf = -sin chi: negative at
-low frequency, so mass is dark in the micrograph. D is positive for underfocus. (Wade 1992; Rohou & Grigorieff 2015,
+chi(k) = pi lambda D(theta) k² - (pi / 2) Cs lambda³ k⁴ + phase_shift + asin(amplitude_contrast), and ctf = -sin chi:
+negative at low frequency, so mass is dark in the micrograph. D is positive for underfocus. (Wade 1992; Rohou & Grigorieff 2015,
 doi:10.1016/j.jsb.2015.08.008; RELION applies the opposite overall sign, because its particles are inverted.)
 """
 
@@ -49,8 +49,7 @@ def ctf_phase(model: CtfModel, k_squared: Tensor, theta: Tensor) -> Tensor:
     Batched parameters gain trailing dimensions until they broadcast against `k_squared`.
     """
     u, v, angle, phase = (
-        _trailing(value, k_squared)
-        for value in (model.defocus_u, model.defocus_v, model.defocus_angle, model.phase_shift)
+        _trailing(value, k_squared) for value in (model.defocus_u, model.defocus_v, model.defocus_angle, model.phase_shift)
     )
     wavelength = electron_wavelength(model.voltage)
     defocus = (u + v) / 2 + (u - v) / 2 * torch.cos(2 * (theta - torch.deg2rad(angle)))
@@ -59,9 +58,7 @@ def ctf_phase(model: CtfModel, k_squared: Tensor, theta: Tensor) -> Tensor:
     return math.pi * wavelength * defocus * k_squared - math.pi / 2 * aberration + torch.deg2rad(phase) + constant
 
 
-def ctf_rfft(
-    model: CtfModel, shape: tuple[int, int], pixel_size: float, device: torch.device | str = "cpu"
-) -> Tensor:
+def ctf_rfft(model: CtfModel, shape: tuple[int, int], pixel_size: float, device: torch.device | str = "cpu") -> Tensor:
     """The CTF on the half plane of an image of `shape`, (..., height, width // 2 + 1): -sin chi."""
     k_row, k_column = rfft_frequencies(shape, pixel_size, device)
     return -torch.sin(ctf_phase(model, k_row**2 + k_column**2, torch.atan2(k_row, k_column)))

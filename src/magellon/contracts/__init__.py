@@ -2,7 +2,6 @@
 
 from magellon.contracts.backend import ENTRY_POINT_GROUP, Backend, Context, Contract, Params
 from magellon.contracts.ctf_estimation import CTF_ESTIMATION, CtfInput, CtfOutput
-from magellon.errors import BadInput, Cancelled, MagellonError, Transient
 from magellon.contracts.fft import FFT, FftInput, FftOutput
 from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput, MotionOutput
 from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
@@ -10,6 +9,7 @@ from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, 
 from magellon.contracts.record import Record
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
 from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
+from magellon.errors import BadInput, Cancelled, MagellonError, Transient
 
 CONTRACTS = {
     contract.category: contract

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from magellon.errors import Transient
 from magellon.contracts.record import Record
+from magellon.errors import Transient
 
 ENTRY_POINT_GROUP = "magellon.backends"
+LOG = logging.getLogger("magellon.backend")
 
 
 class Params(Record):
@@ -55,7 +56,7 @@ class Context:
     """Bytes the task may hold."""
     seed: int = 0
     """Derived from the task's identity: the only source of randomness."""
-    log: logging.Logger = logging.getLogger("magellon.backend")
+    log: logging.Logger = LOG
     report: Callable[[float, str], None] = lambda fraction, message: None
     """Where `progress` goes; raises `Cancelled` when the task is to stop."""
 
@@ -75,8 +76,13 @@ class Context:
         """
         try:
             done = subprocess.run(
-                list(argv), cwd=self.workdir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=timeout, check=False,
+                list(argv),
+                cwd=self.workdir,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Transient(f"{argv[0]}: {error}") from error
@@ -96,7 +102,7 @@ class Backend(ABC, Generic[InputT, ParamsT, OutputT]):
     """Raised by the author whenever the same input and parameters give another result."""
     Params: ClassVar[type[Params]]
 
-    def load(self, device: str) -> None:  # noqa: B027 - optional by design
+    def load(self, device: str) -> None:
         """Called once per worker before the first task: read models here."""
 
     @abstractmethod

@@ -35,6 +35,4 @@ class MotionOutput(Record):
     """Summed |step| of the global track; early and late are split at 4 e/Å² including pre-exposure."""
 
 
-MOTION_CORRECTION = Contract(
-    "motion_correction", MotionInput, MotionOutput, sources={"movie": "session.movie"}
-)
+MOTION_CORRECTION = Contract("motion_correction", MotionInput, MotionOutput, sources={"movie": "session.movie"})

@@ -5,6 +5,8 @@ A gather lists its inputs explicitly, sorted by name.
 
 from pathlib import Path
 
+from pydantic import Field
+
 from magellon.contracts.backend import Contract
 from magellon.contracts.ctf_estimation import CtfOutput
 from magellon.contracts.motion_correction import MotionOutput
@@ -29,7 +31,7 @@ class SessionItem(Record):
 
 class SessionStarInput(Record):
     items: tuple[SessionItem, ...]
-    folders: dict[str, str] = {}
+    folders: dict[str, str] = Field(default_factory=dict)
     """Category > folder of the session in which its files appear ("" for the session folder itself)."""
 
 
