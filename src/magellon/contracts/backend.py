@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from pydantic import ConfigDict
+
 from magellon.contracts.record import Record
 from magellon.errors import Transient
 
@@ -20,7 +22,12 @@ LOG = logging.getLogger("magellon.backend")
 
 
 class Params(Record):
-    """Base of a backend's parameters. Its JSON schema is the form, the command line flags and the reference page."""
+    """Base of a backend's parameters. Its JSON schema is the form, the command line flags and the reference page.
+
+    The docstring below a field is its description. Each field needs one, and a default; a physical quantity has a unit.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 InputT = TypeVar("InputT", bound=Record)

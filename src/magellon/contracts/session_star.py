@@ -13,7 +13,7 @@ from magellon.contracts.motion_correction import MotionOutput
 from magellon.contracts.particle_extraction import ExtractionOutput
 from magellon.contracts.particle_picking import PickingOutput
 from magellon.contracts.record import Record
-from magellon.contracts.specimen import Movie
+from magellon.contracts.specimen import Micrograph, Movie
 
 
 class SessionItem(Record):
@@ -21,6 +21,8 @@ class SessionItem(Record):
 
     name: str
     movie: Movie | None = None
+    micrograph: Micrograph | None = None
+    """The micrograph itself where its motion correction is not among these results (made elsewhere, or in another run)."""
     motion_correction: MotionOutput | None = None
     ctf_estimation: CtfOutput | None = None
     particle_picking: PickingOutput | None = None
