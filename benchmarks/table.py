@@ -62,6 +62,10 @@ def write_table(rows: Sequence[Row], folder: Path, machine: str) -> tuple[Path, 
     """Write `table.md` and `table.json` into `folder`; `machine` says in words where the times were taken."""
     folder.mkdir(parents=True, exist_ok=True)
     markdown, data = folder / "table.md", folder / "table.json"
-    markdown.write_text(f"# Benchmarks\n\nPer item, on {machine}. Compare times within one table only.\n\n{format_markdown(rows)}")
-    data.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1, ensure_ascii=False) + "\n")
+    markdown.write_text(
+        f"# Benchmarks\n\nPer item, on {machine}. Compare times within one table only.\n\n{format_markdown(rows)}"
+    )
+    data.write_text(
+        json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1, ensure_ascii=False) + "\n"
+    )
     return markdown, data
