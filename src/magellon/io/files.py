@@ -1,0 +1,76 @@
+"""Opening files for reading and putting complete files in place, with failures that have a kind.
+
+Loads no numpy.
+"""
+
+import bz2
+import errno
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from magellon.errors import BadInput, Transient
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_WRONG_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turn what goes wrong while reading `path` into a failure that names the file.
+
+    Raises:
+        BadInput: the file is missing, not readable, or its compressed data are damaged.
+        Transient: the filesystem failed.
+    """
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: damaged or truncated compressed data ({error})") from error
+    except OSError as error:
+        if error.errno is None:  # bz2 reports damaged data as a bare OSError
+            raise BadInput(f"{path}: damaged or truncated compressed data ({error})") from error
+        if error.errno in _WRONG_PATH:
+            raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+        raise Transient(f"{path}: reading failed: {error.strerror}") from error
+
+
+def open_binary(path: Path | str) -> BinaryIO:
+    """Open a file for reading bytes; `.gz` and `.bz2` are unpacked on the way. Wrap in `reading`."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if suffix == ".bz2":
+        return cast(BinaryIO, bz2.open(path, "rb"))
+    return open(path, "rb")
+
+
+def is_compressed(path: Path | str) -> bool:
+    """Whether `open_binary` unpacks this file, so that its size on disk says nothing."""
+    return Path(path).suffix.lower() in {".gz", ".bz2"}
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what was written there becomes `path` at the end, or vanishes on an error.
+
+    A reader of `path` sees the old file or the whole new one, never a half.
+
+    Raises:
+        Transient: the disk is full, or writing failed otherwise.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Transient(f"{path}: no space left to write it ({error.strerror})") from error
+        raise Transient(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,188 @@
+"""The directories of TIFF and BigTIFF files (EER movies are BigTIFF), read without numpy.
+
+Source: Adobe, TIFF 6.0 (1992); the BigTIFF extension (2007).
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from magellon.errors import BadInput
+from magellon.io.files import reading
+
+_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I",
+          16: "Q", 17: "q", 18: "Q"}  # fmt: skip
+_MAX_PAGES = 1 << 20
+_MAX_VALUE_BYTES = 1 << 26
+_MAX_DIMENSION = 1 << 24
+
+Tag = int | float | bytes | tuple[int | float, ...]
+
+WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, STRIP_OFFSETS = 256, 257, 258, 259, 270, 273
+SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, X_RESOLUTION, RESOLUTION_UNIT = 277, 278, 279, 282, 296
+PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT, EER_METADATA = 317, 322, 339, 65001
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """One image of a TIFF file."""
+
+    width: int
+    height: int
+    bits: int
+    sample_format: int
+    """1 unsigned, 2 signed, 3 floating point."""
+    compression: int
+    predictor: int
+    rows_per_strip: int
+    strip_offsets: tuple[int, ...]
+    strip_bytes: tuple[int, ...]
+    tags: dict[int, Tag]
+    """All tags of the page by number."""
+
+    def text(self, tag: int) -> str:
+        """A tag as text; empty when absent."""
+        value = self.tags.get(tag, b"")
+        return value.split(b"\0")[0].decode("utf-8", "replace") if isinstance(value, bytes) else ""
+
+    def number(self, tag: int) -> float | None:
+        """A tag as one number; None when absent."""
+        value = self.tags.get(tag)
+        if isinstance(value, tuple):
+            value = value[0] if value else None
+        return value if isinstance(value, int | float) else None
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """The pages of a TIFF file."""
+
+    little_endian: bool
+    big_tiff: bool
+    pages: tuple[TiffPage, ...]
+
+
+def read_tiff_header(path: Path | str) -> TiffHeader:
+    """Read every page's directory.
+
+    Raises:
+        BadInput: not a TIFF file, without pages, truncated, or a kind of image that a detector does not write.
+    """
+    with reading(path), open(path, "rb") as file:
+        return _Reader(path, file).read()
+
+
+class _Reader:
+    def __init__(self, path: Path | str, file: BinaryIO) -> None:
+        self.path, self.file = path, file
+        self.size = file.seek(0, 2)
+
+    def read(self) -> TiffHeader:
+        if self.size == 0:
+            raise BadInput(f"{self.path}: is empty")
+        start = self._at(0, min(16, self.size))
+        order = {b"II": "<", b"MM": ">"}.get(start[:2])
+        version = struct.unpack_from(order + "H", start, 2)[0] if order and len(start) >= 8 else 0
+        if order is None or version not in (42, 43) or (version == 43 and len(start) < 16):
+            raise BadInput(f"{self.path}: not a TIFF file: it starts with {start[:4]!r}")
+        self.order, self.big = order, version == 43
+        offset = struct.unpack_from(order + ("Q" if self.big else "I"), start, 8 if self.big else 4)[0]
+        pages: list[TiffPage] = []
+        seen: set[int] = set()
+        while offset:
+            if offset in seen or len(pages) >= _MAX_PAGES:
+                raise BadInput(f"{self.path}: page {len(pages) + 1} points back into the file: damaged")
+            seen.add(offset)
+            tags, offset = self._read_directory(offset, len(pages) + 1)
+            pages.append(self._make_page(tags, len(pages) + 1))
+        if not pages:
+            raise BadInput(f"{self.path}: holds no page")
+        return TiffHeader(order == "<", self.big, tuple(pages))
+
+    def _at(self, offset: int, count: int) -> bytes:
+        if offset + count > self.size:
+            raise BadInput(f"{self.path}: truncated: {self.size} bytes found, at least {offset + count} expected")
+        self.file.seek(offset)
+        return self.file.read(count)
+
+    def _read_directory(self, offset: int, number: int) -> tuple[dict[int, Tag], int]:
+        count_size, entry_size, next_format = (8, 20, "Q") if self.big else (2, 12, "I")
+        count = struct.unpack(self.order + ("Q" if self.big else "H"), self._at(offset, count_size))[0]
+        if not 0 < count <= 4096:
+            raise BadInput(f"{self.path}: page {number} claims {count} tags: damaged")
+        next_size = struct.calcsize(next_format)
+        raw = self._at(offset + count_size, count * entry_size + next_size)
+        tags = {}
+        for i in range(count):
+            entry = raw[i * entry_size : (i + 1) * entry_size]
+            tag = struct.unpack_from(self.order + "H", entry)[0]
+            value = self._read_value(entry, number, tag)
+            if value is not None:
+                tags[tag] = value
+        following: int = struct.unpack_from(self.order + next_format, raw, count * entry_size)[0]
+        return tags, following
+
+    def _read_value(self, entry: bytes, page: int, tag: int) -> Tag | None:
+        kind, count = struct.unpack_from(self.order + ("HQ" if self.big else "HI"), entry, 2)
+        code = _TYPES.get(kind)
+        if code is None:
+            return None
+        length = struct.calcsize(self.order + code) * count
+        if length > _MAX_VALUE_BYTES:
+            raise BadInput(f"{self.path}: page {page}: tag {tag} claims {length} bytes: damaged")
+        inline = entry[12:] if self.big else entry[8:]
+        if length <= len(inline):
+            raw = inline[:length]
+        else:
+            raw = self._at(struct.unpack(self.order + ("Q" if self.big else "I"), inline)[0], length)
+        if code == "s":
+            return raw
+        if len(code) == 2:
+            numbers = struct.unpack(f"{self.order}{2 * count}{code[0]}", raw)
+            values: tuple[int | float, ...] = tuple(
+                n / d if d else 0.0 for n, d in zip(numbers[0::2], numbers[1::2], strict=True)
+            )
+        else:
+            values = struct.unpack(f"{self.order}{count}{code}", raw)
+        return values[0] if len(values) == 1 else values
+
+    def _make_page(self, tags: dict[int, Tag], number: int) -> TiffPage:
+        where = f"{self.path}: page {number}"
+        width, height = _whole(tags, WIDTH, 0, where), _whole(tags, HEIGHT, 0, where)
+        if not (0 < width <= _MAX_DIMENSION and 0 < height <= _MAX_DIMENSION):
+            raise BadInput(f"{where}: size {width} x {height} makes no sense")
+        if _whole(tags, SAMPLES, 1, where) != 1:
+            raise BadInput(f"{where}: {_whole(tags, SAMPLES, 1, where)} samples per pixel (a colour image); one expected")
+        if TILE_WIDTH in tags:
+            raise BadInput(f"{where}: is stored in tiles, which no detector writes")
+        rows = min(_whole(tags, ROWS_PER_STRIP, height, where), height)
+        offsets, counts = _numbers(tags, STRIP_OFFSETS, where), _numbers(tags, STRIP_BYTES, where)
+        compression = _whole(tags, COMPRESSION, 1, where)
+        strips = len(offsets) if compression >= 65000 else -(-height // max(rows, 1))
+        if rows < 1 or len(offsets) != strips or len(counts) != strips or not strips:
+            raise BadInput(f"{where}: {len(offsets)} strips found, {strips} expected: damaged")
+        end = max(offset + count for offset, count in zip(offsets, counts, strict=True))
+        if end > self.size:
+            raise BadInput(f"{where}: truncated: {self.size} bytes found, at least {end} expected")
+        return TiffPage(
+            width, height, _whole(tags, BITS, 1, where), _whole(tags, SAMPLE_FORMAT, 1, where), compression,
+            _whole(tags, PREDICTOR, 1, where), rows, offsets, counts, tags,
+        )  # fmt: skip
+
+
+def _whole(tags: dict[int, Tag], tag: int, default: int, where: str) -> int:
+    value = tags.get(tag, default)
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    if not isinstance(value, int):
+        raise BadInput(f"{where}: tag {tag} is {str(value)[:40]}, not a whole number: damaged")
+    return value
+
+
+def _numbers(tags: dict[int, Tag], tag: int, where: str) -> tuple[int, ...]:
+    value = tags.get(tag, ())
+    values = value if isinstance(value, tuple) else (value,)
+    if any(not isinstance(v, int) or v < 0 for v in values):
+        raise BadInput(f"{where}: tag {tag} holds no offsets: damaged")
+    return values  # type: ignore[return-value]

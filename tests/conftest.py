@@ -1,0 +1,16 @@
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real microscope data (MAGELLON_REAL_DATA); tests that use it skip without it."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "real"
+    folder = Path(os.environ.get("MAGELLON_REAL_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}")
+    return folder
