@@ -33,6 +33,13 @@ class Gain(Record):
     flip: Literal["none", "x", "y"] = "none"
     """Mirror left-right ("x": columns reversed) or top-bottom ("y": rows reversed)."""
 
+    @property
+    def turned_name(self) -> str | None:
+        """File name of the reference once it lies as the movies do, in the session folder; None when it already does."""
+        if self.rotation == 0 and self.flip == "none":
+            return None
+        return f"{self.path.name.split('.')[0]}_rot{self.rotation}_flip_{self.flip}.mrc"
+
 
 class Movie(Record):
     """One raw movie of a session. Frames are those stored in the file."""
