@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import ConfigDict
 
+from magellon.contracts.lifeline import die_with_parent
 from magellon.contracts.record import Record
 from magellon.errors import Transient
 
@@ -90,6 +91,7 @@ class Context:
                 stderr=subprocess.STDOUT,
                 timeout=timeout,
                 check=False,
+                preexec_fn=die_with_parent(),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Transient(f"{argv[0]}: {error}") from error

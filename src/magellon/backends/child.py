@@ -1,0 +1,242 @@
+"""`python -m magellon.backends.child`: a long-lived process that runs one task after another for its parent.
+
+It reads requests as JSON lines on standard input and answers as JSON lines on a pipe of its own (`--reply FD`), which what
+native libraries print cannot reach. It stays warm: modules and loaded models serve the next task too. It keeps no state,
+promotes nothing and speaks to no bus; the parent does.
+"""
+
+import errno
+import json
+import logging
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from pydantic import ValidationError
+
+from magellon.backends.registry import load_backend
+from magellon.contracts import Backend, Context, Contract, Record
+from magellon.errors import BadInput, Cancelled, Transient
+
+_TRANSIENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_REPORT_INTERVAL = 0.2
+
+
+class Say(Protocol):
+    """Send one line to the parent."""
+
+    def __call__(self, event: str, **fields: object) -> None: ...
+
+
+class Voice:
+    """Progress and log lines on their way to the parent: at most a few a second; all log lines go to the log file."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._last = {"progress": 0.0, "log": 0.0}
+
+    def _due(self, event: str) -> bool:
+        now = time.monotonic()
+        due = now - self._last[event] >= _REPORT_INTERVAL
+        if due:
+            self._last[event] = now
+        return due
+
+    def report(self, fraction: float, message: str) -> None:
+        if self._due("progress"):
+            self._say("progress", fraction=min(max(float(fraction), 0.0), 1.0), message=message)
+
+    def log(self, line: str) -> None:
+        if self._due("log"):
+            self._say("log", line=line[:2000])
+
+
+class _ToVoice(logging.Handler):
+    def __init__(self, voice: Voice) -> None:
+        super().__init__()
+        self._voice = voice
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._voice.log(self.format(record))
+
+
+@contextmanager
+def _logger(path: str | None, voice: Voice) -> Iterator[logging.Logger]:
+    logger = logging.getLogger("magellon.backend")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handlers: list[logging.Handler] = [_ToVoice(voice)]
+    if path:
+        file = logging.FileHandler(path)
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(file)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def failure_kind(error: BaseException) -> str:
+    """What the platform does next depends on this word only."""
+    if isinstance(error, BadInput):
+        return "bad_input"
+    if isinstance(error, Cancelled):
+        return "cancelled"
+    if isinstance(error, Transient) or (isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS):
+        return "transient"
+    return "defect"
+
+
+def validate(record: type[Record], value: object, what: str) -> Any:
+    """A record from plain data.
+
+    Raises:
+        BadInput: each field that is wrong, with its value and why.
+    """
+    try:
+        return record.model_validate(value)
+    except ValidationError as error:
+        problems = [f"{what} {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise BadInput("; ".join(problem[:500] for problem in problems[:5])) from error
+
+
+def check_output(contract: Contract[Any, Any], output: object, workdir: Path) -> dict[str, Any]:
+    """The output as plain data, its paths relative to the working folder.
+
+    Raises:
+        TypeError: not the contract's output record.
+        ValueError: it holds NaN or infinity, or names a file that is missing or lies outside of the working folder.
+    """
+    if not isinstance(output, contract.Output):
+        raise TypeError(f"the backend returned {type(output).__name__}, the contract asks for {contract.Output.__name__}")
+    checked = contract.Output.model_validate(output.model_dump())
+
+    def inside(path: Path) -> Path:
+        whole = workdir / path
+        if not whole.exists():
+            raise ValueError(f"the output names {path}, which the backend has not written")
+        try:
+            return whole.relative_to(workdir)
+        except ValueError:
+            raise ValueError(f"the output names {path}, which lies outside of the working folder") from None
+
+    for path in checked.paths():
+        inside(path)
+    return dict(checked.map_paths(inside).model_dump(mode="json"))
+
+
+def fix_numerics(threads: int, seed: int) -> None:
+    """The same bytes from the same task: fixed threads and order of sums, a seed for those who forget to take the task's."""
+    random.seed(seed)
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        torch.manual_seed(seed)
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is the GPU if the backend brought torch and torch finds one."""
+    if wanted != "auto":
+        return wanted
+    torch: Any = sys.modules.get("torch")
+    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+
+
+class Runner:
+    """Runs tasks; keeps loaded backends for the next ones."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._loaded: dict[tuple[str, str, str], Backend[Any, Any, Any]] = {}
+
+    def _backend(self, category: str, name: str, wanted_device: str) -> tuple[Backend[Any, Any, Any], str]:
+        cls = load_backend(category, name)
+        device = choose_device(wanted_device)
+        key = (category, name, device)
+        if key not in self._loaded:
+            backend = cls()
+            backend.load(device)
+            self._loaded[key] = backend
+        return self._loaded[key], device
+
+    def run(self, request: Mapping[str, Any]) -> None:
+        """Run one task and say how it ended. Whatever a backend raises ends here."""
+        started = time.monotonic()
+        voice = Voice(self._say)
+        try:
+            with _logger(request.get("log"), voice) as log:
+                output, device = self._compute(request, voice, log)
+            seconds = round(time.monotonic() - started, 3)
+            self._say("done", output=output, device=device, seconds=seconds)
+        except Exception as error:  # noqa: BLE001 - the worker's edge
+            message = str(error) or type(error).__name__
+            kind = failure_kind(error)
+            if kind == "defect":
+                message = f"{type(error).__name__}: {message}"
+            self._say("failed", kind=kind, message=message[:4000], traceback=traceback.format_exc()[-20000:])
+
+    def _compute(self, request: Mapping[str, Any], voice: Voice, log: logging.Logger) -> tuple[dict[str, Any], str]:
+        backend, device = self._backend(request["category"], request["backend"], request.get("device", "auto"))
+        wanted = request.get("version")
+        if wanted is not None and wanted != backend.version:
+            raise Transient(f"this worker has version {backend.version} of {backend.name}, the task asks for {wanted}")
+        params = validate(backend.Params, request.get("params", {}), "parameter")
+        task_input = validate(backend.contract.Input, request["input"], "input")
+        for path in (*task_input.paths(), *params.paths()):
+            if not path.exists():
+                raise Transient(f"{path} is not there")
+        workdir = Path(request["workdir"])
+        workdir.mkdir(parents=True, exist_ok=True)
+        threads, seed = int(request.get("threads", 1)), int(request.get("seed", 0))
+        fix_numerics(threads, seed)
+        context = Context(
+            workdir=workdir,
+            device=device,
+            threads=threads,
+            memory=int(request.get("memory", 4 << 30)),
+            seed=seed,
+            log=log,
+            report=voice.report,
+        )
+        return check_output(backend.contract, backend.run(task_input, params, context), workdir), device
+
+
+def serve(requests: IO[str], reply: IO[str]) -> None:
+    """Answer requests until the parent closes the pipe."""
+
+    def say(event: str, **fields: object) -> None:
+        reply.write(json.dumps({"event": event, **fields}) + "\n")
+        reply.flush()
+
+    runner = Runner(say)
+    actions: dict[str, Callable[[Mapping[str, Any]], None]] = {"run": runner.run}
+    say("ready")
+    for line in requests:
+        request = json.loads(line)
+        actions[request["do"]](request)
+
+
+def main(reply_fd: int) -> None:
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a backend that reads standard input must not eat requests
+    logging.raiseExceptions = False  # a full disk may cost log lines, not the task
+    with requests, os.fdopen(reply_fd, "w", encoding="utf-8") as reply:
+        serve(requests, reply)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[sys.argv.index("--reply") + 1]))

@@ -1,0 +1,216 @@
+"""The parent's side of a warm child process: start it, give it one task at a time, kill it with everything it started.
+
+Used by the worker and, without any bus, by `magellon run`:
+
+    async with Child() as child:
+        done = await child.run(Request("fft", "fft", params={}, input=..., workdir=...))
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from magellon.contracts.lifeline import die_with_parent
+
+Listener = Callable[[str, float, str], None]
+"""Called with ("progress", fraction, message) or ("log", 0, line) while a task runs."""
+
+_LINE_LIMIT = 64 << 20
+_ALLOWANCE = 2 << 30
+"""What an interpreter with its libraries takes beyond the task's own memory, before the child is killed for it."""
+_WATCH_INTERVAL = 1.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One task for a child. Paths are absolute, as strings or inside the plain data of the input record."""
+
+    category: str
+    backend: str
+    params: Mapping[str, Any]
+    input: Mapping[str, Any]
+    workdir: str
+    version: int | None = None
+    device: str = "auto"
+    threads: int = 1
+    memory: int = 4 << 30
+    seed: int = 0
+    log: str | None = None
+    """File to which the backend's log lines are appended."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a task ended well. Paths in `output` are relative to the working folder."""
+
+    output: dict[str, Any]
+    device: str
+    seconds: float
+
+
+@dataclass
+class TaskFailure(Exception):
+    """How a task ended otherwise."""
+
+    kind: str
+    message: str
+    traceback: str = ""
+    crashed: bool = False
+    """The child itself went away, so that whatever it was doing is unknown."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass
+class Child:
+    """A warm child, started when first needed and again after a crash, a cancel or too much memory."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
+    output_file: Path | None = None
+    """Where what the child prints goes; nowhere by default."""
+    python: str = sys.executable
+    """Another interpreter for a plugin that lives in an environment of its own."""
+    _process: asyncio.subprocess.Process | None = None
+    _replies: asyncio.StreamReader | None = None
+    _pipe: asyncio.ReadTransport | None = None
+    _too_large: str | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the process if it does not run. Warm-up before the first task is optional."""
+        if self._process is not None and self._process.returncode is None:
+            return
+        await self.close()
+        read_end, write_end = os.pipe()
+        output = open(self.output_file, "ab") if self.output_file else open(os.devnull, "ab")  # noqa: SIM115
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                self.python, "-m", "magellon.backends.child", "--reply", str(write_end),
+                stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+                pass_fds=(write_end,), env=self._environment(), start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )  # fmt: skip
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+            output.close()
+        self._replies = asyncio.StreamReader(limit=_LINE_LIMIT)
+        protocol = asyncio.StreamReaderProtocol(self._replies)
+        loop = asyncio.get_running_loop()
+        self._pipe, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb", buffering=0))
+
+    def _environment(self) -> dict[str, str]:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        return {
+            **os.environ,
+            **dict.fromkeys(names, str(self.threads)),
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch's deterministic algorithms ask for it
+            "PYTHONUNBUFFERED": "1",
+            **self.environment,
+        }
+
+    async def run(self, request: Request, listen: Listener | None = None) -> Done:
+        """Run one task. Cancelling this coroutine kills the child and all it started.
+
+        Raises:
+            TaskFailure: with the kind of the failure.
+        """
+        try:
+            await self.start()
+            return await self._converse(request, listen or (lambda kind, fraction, message: None))
+        except TaskFailure as failure:
+            if failure.crashed:
+                await self.close()
+            raise
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _converse(self, request: Request, listen: Listener) -> Done:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._replies is not None
+        self._too_large = None
+        watch = asyncio.create_task(self._watch_memory(request.memory + _ALLOWANCE))
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead child shows as an end of file below
+                self._process.stdin.write(json.dumps({"do": "run", **asdict(request)}).encode() + b"\n")
+                await self._process.stdin.drain()
+            while line := await self._replies.readline():
+                reply = json.loads(line)
+                if reply["event"] == "done":
+                    return Done(reply["output"], reply["device"], reply["seconds"])
+                if reply["event"] == "failed":
+                    raise TaskFailure(reply["kind"], reply["message"], reply["traceback"])
+                listen(reply["event"], reply.get("fraction", 0.0), reply.get("message") or reply.get("line") or "")
+        finally:
+            watch.cancel()
+        raise TaskFailure("defect", self._too_large or f"the computing process {await self._how_it_ended()}", crashed=True)
+
+    async def _how_it_ended(self) -> str:
+        assert self._process is not None
+        status = await self._process.wait()
+        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+    async def _watch_memory(self, limit: int) -> None:
+        assert self._process is not None
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL)
+            used = measure_memory(self._process.pid)
+            if used > limit:
+                self._too_large = f"took {used / 2**30:.1f} GiB of memory, the limit is {limit / 2**30:.1f} GiB"
+                self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # external programs share its group
+
+    async def close(self) -> None:
+        """Kill the process, if it runs, with everything it started."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if process.stdin is not None:
+                process.stdin.close()
+            await process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+
+def measure_memory(pid: int) -> int:
+    """Resident bytes of a process and all its descendants; 0 when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += member.memory_info().rss
+    return total

@@ -1,0 +1,224 @@
+"""Backends for tests of the engine: they compute next to nothing and keep a diary outside of the results."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from magellon.contracts import (
+    CTF_ESTIMATION,
+    FFT,
+    MOTION_CORRECTION,
+    PARTICLE_EXTRACTION,
+    PARTICLE_PICKING,
+    SESSION_STAR,
+    Backend,
+    BadInput,
+    Context,
+    Ctf,
+    CtfInput,
+    CtfOutput,
+    ExtractionInput,
+    ExtractionOutput,
+    FftInput,
+    FftOutput,
+    Micrograph,
+    MotionInput,
+    MotionOutput,
+    Params,
+    Particles,
+    PickingInput,
+    PickingOutput,
+    Picks,
+    SessionStarInput,
+    SessionStarOutput,
+    Transient,
+)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+class FakeParams(Params):
+    seconds: float = 0.0
+    """How long to take."""
+    salt: int = 0
+    """Changes the result."""
+
+
+def note(step: str, name: str, params: FakeParams) -> None:
+    """Write down that a computation began, then take the time it takes."""
+    diary = os.environ.get("FAKE_DIARY")
+    if diary:
+        with open(diary, "a") as file:
+            file.write(f"{time.time():.3f} {step} {name}\n")
+    time.sleep(params.seconds)
+
+
+class FakeMotion(Backend[MotionInput, FakeParams, MotionOutput]):
+    """Says that nothing moved."""
+
+    contract, name, Params = MOTION_CORRECTION, "fake", FakeParams
+
+    def run(self, input: MotionInput, params: FakeParams, context: Context) -> MotionOutput:
+        movie = input.movie
+        note("motion_correction", movie.name, params)
+        content = movie.path.read_bytes()
+        if b"bad" in content:
+            raise BadInput(f"{movie.path.name}: holds 'bad', must not")
+        if b"transient" in content:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if b"defect" in content:
+            raise ZeroDivisionError("a bug")
+        if b"crash" in content:
+            os.kill(os.getpid(), 9)
+        text = f"{movie.name} {params.salt} {len(content)}"
+        micrograph = Micrograph(
+            name=movie.name, path=write(context.workdir / f"{movie.name}.mrc", text), pixel_size=movie.pixel_size, shape=(4, 4)
+        )
+        return MotionOutput(
+            micrograph=micrograph,
+            unweighted=micrograph,
+            even=None,
+            odd=None,
+            star=write(context.workdir / f"{movie.name}.star", text),
+            plot=write(context.workdir / f"{movie.name}_motion.png", text),
+            frames=4,
+            total_motion=float(len(content)),
+            early_motion=1.0,
+            late_motion=1.0,
+        )
+
+
+class FakeCtf(Backend[CtfInput, FakeParams, CtfOutput]):
+    """Takes the defocus from the length of the micrograph's name."""
+
+    contract, name, Params = CTF_ESTIMATION, "fake", FakeParams
+
+    def run(self, input: CtfInput, params: FakeParams, context: Context) -> CtfOutput:
+        name = input.micrograph.name
+        note("ctf_estimation", name, params)
+        resolution = 12.0 if "blurred" in name else 4.0
+        return CtfOutput(
+            ctf=Ctf(defocus_u=1e4, defocus_v=9e3, defocus_angle=0, score=0.5, resolution=resolution),
+            defocus_error=10,
+            astigmatism_error=10,
+            spectrum=write(context.workdir / f"{name}_ctf.mrc", input.micrograph.path.read_text()),
+            picture=write(context.workdir / f"{name}_ctf.png", name),
+            profile=write(context.workdir / f"{name}_ctf_profile.star", name),
+        )
+
+
+class FakeFft(Backend[FftInput, FakeParams, FftOutput]):
+    """Writes a name where a picture should be."""
+
+    contract, name, Params = FFT, "fake", FakeParams
+
+    def run(self, input: FftInput, params: FakeParams, context: Context) -> FftOutput:
+        note("fft", input.micrograph.name, params)
+        return FftOutput(picture=write(context.workdir / f"{input.micrograph.name}_fft.png", input.micrograph.name))
+
+
+class FakePicker(Backend[PickingInput, FakeParams, PickingOutput]):
+    """Picks three particles everywhere."""
+
+    contract, name, Params = PARTICLE_PICKING, "fake", FakeParams
+
+    def run(self, input: PickingInput, params: FakeParams, context: Context) -> PickingOutput:
+        name = input.micrograph.name
+        note("particle_picking", name, params)
+        text = f"{name} {params.salt} {input.ctf.defocus_u if input.ctf else 0}"
+        return PickingOutput(
+            picks=Picks(path=write(context.workdir / f"{name}_autopick.star", text), count=3, diameter=100),
+            picture=write(context.workdir / f"{name}_picks.png", text),
+        )
+
+
+class FakeExtraction(Backend[ExtractionInput, FakeParams, ExtractionOutput]):
+    """Copies the picks."""
+
+    contract, name, Params = PARTICLE_EXTRACTION, "fake", FakeParams
+
+    def run(self, input: ExtractionInput, params: FakeParams, context: Context) -> ExtractionOutput:
+        name = input.micrograph.name
+        note("particle_extraction", name, params)
+        text = input.picks.path.read_text()
+        return ExtractionOutput(
+            particles=Particles(
+                star=write(context.workdir / f"{name}_particles.star", text),
+                stack=write(context.workdir / f"{name}.mrcs", text * 1000),
+                count=input.picks.count,
+                box=64,
+                pixel_size=1,
+            ),
+            left_out_at_edge=0,
+            padded_at_edge=0,
+            duplicates_removed=0,
+            picture=None,
+        )
+
+
+class FakeStar(Backend[SessionStarInput, FakeParams, SessionStarOutput]):
+    """Lists what it was given."""
+
+    contract, name, Params = SESSION_STAR, "fake", FakeParams
+
+    def run(self, input: SessionStarInput, params: FakeParams, context: Context) -> SessionStarOutput:
+        note("session_star", "session", params)
+        lines = []
+        for item in input.items:
+            extraction = item.particle_extraction
+            text = extraction.particles.star.read_text() if extraction else "; ".join(item.held) or "nothing"
+            lines.append(f"{item.name}: {text}\n")
+        return SessionStarOutput(
+            corrected_micrographs=None,
+            micrographs_ctf=None,
+            particles=write(context.workdir / "particles.star", "".join(lines)),
+            summary=write(context.workdir / "summary.json", f'{{"items": {len(input.items)}}}'),
+        )
+
+
+class Behaviour(Params):
+    do: str = "work"
+
+
+class Naughty(Backend[FftInput, Behaviour, FftOutput]):
+    """Does what its parameter says, most of it wrong."""
+
+    contract, name, Params = FFT, "naughty", Behaviour
+
+    def run(self, input: FftInput, params: Behaviour, context: Context) -> FftOutput:
+        context.log.info("about to %s", params.do)
+        picture = context.workdir / "a_fft.png"
+        actions: dict[str, Any] = {
+            "transient": lambda: (_ for _ in ()).throw(Transient("later")),
+            "bad": lambda: (_ for _ in ()).throw(BadInput("a.mrc: 3, at most 2")),
+            "full": lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
+            "bug": lambda: 1 / 0,
+            "crash": lambda: os.kill(os.getpid(), 11),
+            "exit": lambda: os._exit(3),
+            "sleep": lambda: time.sleep(60),
+            "external": lambda: context.command(["sleep", "60"]),
+            "print": lambda: (print("noise"), subprocess.run(["echo", "more"], check=True), sys.stdout.flush()),
+            "progress": lambda: context.progress(0.5, "half"),
+        }
+        actions.get(params.do, lambda: None)()
+        if params.do == "outside":
+            return FftOutput(picture=write(context.workdir.parent / "outside.png", ""))
+        if params.do == "nothing":
+            return FftOutput(picture=picture)
+        if params.do == "wrong":
+            return input  # type: ignore[return-value]
+        return FftOutput(picture=write(picture, input.micrograph.name))
+
+
+ALL = ",".join(
+    f"{cls.contract.category}.{cls.name}={__name__.rpartition('.')[2]}:{cls.__name__}"
+    for cls in (FakeMotion, FakeCtf, FakeFft, FakePicker, FakeExtraction, FakeStar, Naughty)
+)
+"""For MAGELLON_EXTRA_BACKENDS, with this file's folder on PYTHONPATH."""

@@ -1,0 +1,151 @@
+"""A child computes one task after another, says how each ended, and dies with all it started."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import fake_backends
+from magellon.platform.worker.child import Child, Done, Request, TaskFailure
+
+ENVIRONMENT = {"MAGELLON_EXTRA_BACKENDS": fake_backends.ALL, "PYTHONPATH": str(Path(fake_backends.__file__).parent)}
+
+
+@pytest.fixture
+def request_for(tmp_path: Path) -> Callable[[str], Request]:
+    (tmp_path / "a.mrc").write_text("image")
+    micrograph = {"name": "a", "path": str(tmp_path / "a.mrc"), "pixel_size": 1.0, "shape": [4, 4]}
+
+    def make(do: str, **changes: Any) -> Request:
+        values = {
+            "category": "fft", "backend": "naughty", "params": {"do": do}, "input": {"micrograph": micrograph},
+            "workdir": str(tmp_path / do), "log": str(tmp_path / "task.log"),
+        }  # fmt: skip
+        return Request(**{**values, **changes})
+
+    return make
+
+
+def run(work: Callable[[Child], Coroutine[Any, Any, Any]]) -> Any:
+    async def main() -> Any:
+        async with Child(environment=ENVIRONMENT) as child:
+            return await work(child)
+
+    return asyncio.run(main())
+
+
+async def failure_of(child: Child, request: Request) -> TaskFailure:
+    with pytest.raises(TaskFailure) as caught:
+        await child.run(request)
+    return caught.value
+
+
+def test_one_warm_child_serves_many_tasks_and_tells_the_kinds_of_failure_apart(
+    tmp_path: Path, request_for: Callable[..., Request]
+) -> None:
+    async def work(child: Child) -> None:
+        done = await child.run(request_for("work"))
+        assert done.output == {"picture": "a_fft.png"}
+        assert (tmp_path / "work" / "a_fft.png").read_text() == "a"
+        pid = child.pid
+        expected = {
+            "bad": ("bad_input", "at most 2"),
+            "transient": ("transient", "later"),
+            "full": ("transient", "No space"),
+            "bug": ("defect", "ZeroDivisionError"),
+            "outside": ("defect", "outside"),
+            "nothing": ("defect", "not written"),
+            "wrong": ("defect", "FftInput"),
+        }
+        for do, (kind, words) in expected.items():
+            failure = await failure_of(child, request_for(do))
+            assert (failure.kind, failure.crashed) == (kind, False), failure
+            assert words in failure.message
+            assert failure.traceback
+        failure = await failure_of(child, request_for("work", params={"do": "work", "speed": 3}))
+        assert failure.kind == "bad_input"
+        assert "parameter speed = 3" in failure.message
+        failure = await failure_of(child, request_for("work", input={}))
+        assert failure.kind == "bad_input"
+        failure = await failure_of(child, request_for("work", backend="none"))
+        assert failure.kind == "bad_input"
+        assert child.pid == pid
+        assert "about to bug" in (tmp_path / "task.log").read_text()
+
+    run(work)
+
+
+def test_what_libraries_print_does_not_reach_the_protocol(request_for: Callable[..., Request]) -> None:
+    heard: list[tuple[str, float, str]] = []
+
+    async def work(child: Child) -> Done:
+        await child.run(request_for("progress"), lambda *event: heard.append(event))
+        return await child.run(request_for("print"))
+
+    assert run(work).output == {"picture": "a_fft.png"}
+    assert ("progress", 0.5, "half") in heard
+    assert ("log", 0.0, "about to progress") in heard
+
+
+def test_a_crashed_child_is_replaced(request_for: Callable[..., Request]) -> None:
+    async def work(child: Child) -> None:
+        failure = await failure_of(child, request_for("crash"))
+        assert (failure.kind, failure.crashed) == ("defect", True)
+        assert "SIGSEGV" in failure.message
+        failure = await failure_of(child, request_for("exit"))
+        assert "status 3" in failure.message
+        assert (await child.run(request_for("work"))).output
+
+    run(work)
+
+
+def test_cancel_kills_the_child_and_the_programs_it_runs(request_for: Callable[..., Request]) -> None:
+    async def work(child: Child) -> None:
+        await child.run(request_for("work"))
+        family = psutil.Process(child.pid)
+        running = asyncio.create_task(child.run(request_for("external")))
+        deadline = time.monotonic() + 10
+        while not family.children() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        members = [family, *family.children()]
+        assert len(members) == 2
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert not psutil.wait_procs(members, timeout=5)[1]
+        assert (await child.run(request_for("work"))).output
+
+    run(work)
+
+
+def test_a_child_that_takes_too_much_memory_is_killed(request_for: Callable[..., Request]) -> None:
+    async def work(child: Child) -> None:
+        failure = await failure_of(child, request_for("sleep", memory=-(2 << 30) + 1))
+        assert "GiB" in failure.message
+        assert failure.crashed
+
+    run(work)
+
+
+def test_no_process_is_left_when_the_parent_is_killed(request_for: Callable[..., Request]) -> None:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+
+        async def work() -> None:
+            child = Child(environment=ENVIRONMENT)
+            await child.run(request_for("work"))
+            os.write(writing, str(child.pid).encode())
+            await child.run(request_for("sleep"))
+
+        asyncio.run(work())
+        os._exit(0)
+    child = psutil.Process(int(os.read(reading, 20)))
+    os.kill(parent, 9)
+    os.waitpid(parent, 0)
+    assert not psutil.wait_procs([child], timeout=5)[1]
