@@ -1,0 +1,35 @@
+"""Smooth functions of frequency: cubic B-splines with equal knots."""
+
+import torch
+from torch import Tensor
+
+
+def spline_basis(k: Tensor, count: int) -> Tensor:
+    """Values of `count` cubic B-splines with equal knots over the range of `k`: (n, count), rows sum to 1.
+
+    Args:
+        k: (n,) increasing.
+        count: at least 4.
+    """
+    spans = count - 3
+    x = (k - k[0]) / (k[-1] - k[0]) * spans
+    distance = (x[:, None] - torch.arange(count, dtype=k.dtype, device=k.device) + 1).abs()
+    inner = 2 / 3 - distance**2 + distance**3 / 2
+    outer = (2 - distance).clamp(min=0) ** 3 / 6
+    return torch.where(distance < 1, inner, outer)
+
+
+def solve_symmetric(matrix: Tensor, vector: Tensor, ridge: float = 1e-9) -> Tensor:
+    """Solve a positive semi-definite system after scaling its diagonal to one; `vector` is (..., n) or (..., n, m)."""
+    scale = torch.diagonal(matrix, dim1=-2, dim2=-1).clamp(min=1e-30).rsqrt()
+    scaled = matrix * scale[..., :, None] * scale[..., None, :]
+    scaled = scaled + ridge * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    if vector.ndim == matrix.ndim:
+        return scale[..., None] * torch.linalg.solve(scaled, scale[..., None] * vector)
+    return scale * torch.linalg.solve(scaled, scale * vector)
+
+
+def fit_spline(basis: Tensor, values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted least-squares coefficients of `values` (n,) in a basis (n, m)."""
+    weighted = basis * weights[:, None]
+    return solve_symmetric(weighted.T @ basis, weighted.T @ values)
