@@ -7,8 +7,8 @@ from torch import Tensor
 
 from magellon.algorithms.ctf.quality import fit_resolution, fit_score, make_profile
 from magellon.algorithms.ctf.records import CtfFit, CtfSearch, Microscope
-from magellon.algorithms.ctf.refine import Refinement, refine_ctf
-from magellon.algorithms.ctf.search import Candidate, search_ctf
+from magellon.algorithms.ctf.refine import Refinement, misfit_trust, refine_ctf
+from magellon.algorithms.ctf.search import Candidate, ring_trust, search_ctf
 from magellon.algorithms.optics import CtfModel
 from magellon.algorithms.spectrum.polar import PolarSpectrum, polar_average_image, polar_average_spectrum
 from magellon.errors import BadInput
@@ -63,9 +63,11 @@ def estimate_ctf_from_polar(
     whole = polar.rings(low, high)
     coarse = polar.rings(low, min(high, max(1 / SAFE_SEARCH, 2 * low)))
     candidates = search_ctf(coarse, microscope, search)
-    rough = [refine_ctf(coarse, microscope, candidate, search.phase_shift) for candidate in candidates]
+    trust = ring_trust(coarse)
+    rough = [refine_ctf(coarse, microscope, candidate, search.phase_shift, trust=trust) for candidate in candidates]
     best = min(rough, key=lambda fit: fit.loss)
-    fit = refine_ctf(whole, microscope, _restart(best), search.phase_shift)
+    fit = refine_ctf(whole, microscope, _restart(best), search.phase_shift, trust=ring_trust(whole))
+    fit = refine_ctf(whole, microscope, _restart(fit), search.phase_shift, trust=misfit_trust(whole, fit))
     return _finish(whole, microscope, fit)
 
 

@@ -6,17 +6,17 @@ envelope are splines, fitted together with defocus, astigmatism and phase shift 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from magellon.algorithms.ctf.records import Microscope
 from magellon.algorithms.ctf.search import Candidate
-from magellon.algorithms.ctf.splines import fit_spline, solve_symmetric, spline_basis
+from magellon.algorithms.ctf.splines import fit_spline, smooth, solve_symmetric, spline_basis
 from magellon.algorithms.spectrum.polar import PolarSpectrum
 
-KNOTS = 12
+KNOTS = 14
 MAX_STEPS = 20
 SMALLEST = 0.05
 """The expected power never falls below this fraction of the mean of its ring."""
@@ -59,7 +59,12 @@ class _Problem:
 
 
 def refine_ctf(
-    polar: PolarSpectrum, microscope: Microscope, start: Candidate, fit_phase: bool, fixed_model: bool = False
+    polar: PolarSpectrum,
+    microscope: Microscope,
+    start: Candidate,
+    fit_phase: bool,
+    fixed_model: bool = False,
+    trust: Tensor | None = None,
 ) -> Refinement:
     """Refine from a start that is within about half a ring.
 
@@ -67,8 +72,11 @@ def refine_ctf(
         polar: rings within the resolution limits.
         fit_phase: whether the phase shift is a parameter.
         fixed_model: fit background and envelope only.
+        trust: (rings,) weight of each ring, 0..1, relative to what counting noise gives it.
     """
     problem = _state(polar, microscope, (not fixed_model,) * 3 + (fit_phase and not fixed_model,))
+    if trust is not None:
+        problem = replace(problem, weight=problem.weight * trust[:, None])
     values = (start.defocus, *start.astigmatism, math.radians(start.phase_shift))
     parameters = torch.tensor(values, dtype=torch.float64, device=polar.power.device)
     coefficients = _linear_start(problem, parameters)
@@ -97,6 +105,21 @@ def refine_ctf(
     return _result(problem, parameters, coefficients, loss)
 
 
+def misfit_trust(polar: PolarSpectrum, fit: Refinement) -> Tensor:
+    """(rings,), 0..1: how much of its statistical weight a ring deserves, seeing how far neighbouring rings miss the model.
+
+    Particles and contamination give the spectrum a course that no smooth curve follows, mostly at low frequency, where there
+    is the most signal. Their misfit counts as a variance in addition to counting noise.
+    """
+    count = polar.count.double()
+    total = count.sum(dim=1).clamp(min=1)
+    relative = polar.power.double() / smooth_level(polar)[:, None] / fit.expected - 1
+    ring = (relative * count).sum(dim=1) / total
+    noise = (relative**2 * count).sum(dim=1) / (count > 0).sum(dim=1).clamp(min=1) / total
+    excess = smooth(ring**2 - noise, max(5, len(total) // 40)).clamp(min=0)
+    return noise / (noise + excess)
+
+
 def _state(polar: PolarSpectrum, microscope: Microscope, free: tuple[bool, ...]) -> _Problem:
     count = polar.count.double()
     power = polar.power.double()
@@ -104,14 +127,14 @@ def _state(polar: PolarSpectrum, microscope: Microscope, free: tuple[bool, ...])
     theta = polar.theta.double()
     wavelength = microscope.wavelength
     aberration = math.pi / 2 * microscope.spherical_aberration * 1e7 * wavelength**3 * k_squared**2
-    smooth = spline_basis(polar.ring_k.double(), KNOTS)
+    basis = spline_basis(polar.ring_k.double(), KNOTS)
     return _Problem(
         power=power / smooth_level(polar)[:, None],
         weight=count,
         scale=math.pi * wavelength * k_squared,
         directions=torch.stack([torch.cos(2 * theta), torch.sin(2 * theta)]),
         fixed=math.asin(microscope.amplitude_contrast) - aberration,
-        basis=smooth,
+        basis=basis,
         free=(free[0], free[1], free[2], free[3]),
     )
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.ctf.records import CtfSearch, Microscope
-from magellon.algorithms.ctf.splines import fit_spline, solve_symmetric, spline_basis
+from magellon.algorithms.ctf.splines import fit_spline, smooth, solve_symmetric, spline_basis
 from magellon.algorithms.spectrum.polar import PolarSpectrum
 
 BACKGROUND_KNOTS = 8
@@ -37,58 +37,60 @@ def search_ctf(polar: PolarSpectrum, microscope: Microscope, search: CtfSearch, 
     Args:
         polar: rings within the resolution limits of the search.
     """
-    rings, weights = _whitened(polar)
     reach = search.max_astigmatism / 2
     k = polar.ring_k.double()
     step = PHASE_STEP / (2 * math.pi * microscope.wavelength * float(k[-1]) ** 2)
     lowest = max(search.min_defocus - reach, 100.0)
     count = math.ceil((search.max_defocus + reach - lowest) / step) + 1
     defoci = lowest + step * torch.arange(count, dtype=torch.float64, device=k.device)
-    cosine, sine, gram = _filtered(rings, weights, polar, defoci, microscope)
+    cosine, sine, gram = _filtered(polar, defoci, microscope)
     vectors = _astigmatism_grid(reach, 2 * step)
     return _best(cosine, sine, gram, defoci, vectors, polar, search, keep)
 
 
-def _whitened(polar: PolarSpectrum) -> tuple[Tensor, Tensor]:
-    """Background-free power, (rings, sectors), and the weight of each ring: its expected amplitude over its variance."""
+def ring_weights(polar: PolarSpectrum) -> tuple[Tensor, Tensor, Tensor]:
+    """What is known of the rings before any CTF is.
+
+    Returns:
+        The smooth background; the expected amplitude of the rings relative to it; the weight of each ring, the inverse of its
+        variance, which counts half of what rises above noise as misfit, so that no frequency dominates. All (rings,).
+    """
     count = polar.count.double().sum(dim=1).clamp(min=1)
     radial = (polar.power.double() * polar.count).sum(dim=1) / count
     basis = spline_basis(polar.ring_k.double(), BACKGROUND_KNOTS)
     background = (basis @ fit_spline(basis, radial.clamp(min=1e-30).log(), count)).exp()
-    free = torch.where(polar.count > 0, polar.power.double() / background[:, None] - 1, 0.0)
     noise = 1 / count
-    width = max(5, len(count) // 12)
-    variance = _smooth((radial / background - 1) ** 2, width)
+    variance = smooth((radial / background - 1) ** 2, max(5, len(count) // 16))
     signal = (variance - noise).clamp(min=0) + 0.02 * noise
-    return free, signal.sqrt() / (noise + 0.5 * signal) / count
+    return background, signal.sqrt(), 1 / (noise + 0.5 * signal)
 
 
-def _smooth(values: Tensor, width: int) -> Tensor:
-    padded = torch.nn.functional.pad(values[None, None], (width, width), mode="replicate")
-    kernel = torch.ones(1, 1, 2 * width + 1, dtype=values.dtype, device=values.device) / (2 * width + 1)
-    return torch.nn.functional.conv1d(padded, kernel)[0, 0]
+def ring_trust(polar: PolarSpectrum) -> Tensor:
+    """(rings,), 0..1: the weight of each ring relative to what counting noise alone would give it."""
+    _, _, weight = ring_weights(polar)
+    return weight / polar.count.double().sum(dim=1).clamp(min=1)
 
 
-def _filtered(
-    free: Tensor, weights: Tensor, polar: PolarSpectrum, defoci: Tensor, microscope: Microscope
-) -> tuple[Tensor, Tensor, Tensor]:
+def _filtered(polar: PolarSpectrum, defoci: Tensor, microscope: Microscope) -> tuple[Tensor, Tensor, Tensor]:
     """Correlations (defocus, sector) with cos and sin of twice the phase, and their (3, defocus) norms cc, ss, cs."""
+    background, amplitude, weight = ring_weights(polar)
     k_squared = (polar.ring_k.double() ** 2)[:, None]
     wavelength = microscope.wavelength
     fixed = -math.pi * microscope.spherical_aberration * 1e7 * wavelength**3 * k_squared**2
     fixed = fixed + 2 * math.asin(microscope.amplitude_contrast)
     double_phase = 2 * math.pi * wavelength * defoci * k_squared + fixed
-    count = polar.count.double()
-    total = count.sum(dim=1)
     basis = spline_basis(polar.ring_k.double(), BACKGROUND_KNOTS)
-    weighted = basis * (total * weights)[:, None]
+    weighted = basis * weight[:, None]
     normal = weighted.T @ basis
     templates = []
-    for template in (torch.cos(double_phase), torch.sin(double_phase)):
+    for wave in (torch.cos(double_phase), torch.sin(double_phase)):
+        template = amplitude[:, None] * wave
         templates.append(template - basis @ solve_symmetric(normal, weighted.T @ template))
     cosine, sine = templates
-    data = free * count * weights[:, None]
-    norm = (total * weights**2)[:, None]
+    count = polar.count.double()
+    free = (polar.power.double() / background[:, None] - 1) * count / count.sum(dim=1, keepdim=True).clamp(min=1)
+    data = free * weight[:, None]
+    norm = weight[:, None]
     gram = torch.stack([(norm * a * b).sum(dim=0) for a, b in ((cosine, cosine), (sine, sine), (cosine, sine))])
     return cosine.T @ data, sine.T @ data, gram
 
