@@ -1,0 +1,42 @@
+"""The command line: thin commands over the rest, one module each. Importing it loads neither numpy nor torch."""
+
+import sys
+
+import typer
+
+from magellon.cli.backends import list_backends
+from magellon.cli.console import say_error
+from magellon.cli.demo import run_demo
+from magellon.cli.doctor import run_doctor
+from magellon.cli.process import process_folder
+from magellon.cli.run.command import RUN_SETTINGS, run_step
+from magellon.cli.show import show_file
+from magellon.cli.simulate import simulate
+from magellon.errors import MagellonError
+
+app = typer.Typer(
+    name="magellon",
+    help="Cryo-EM from raw movies to clean, classified particles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("simulate")(simulate)
+app.command("process")(process_folder)
+app.command("run", context_settings=RUN_SETTINGS)(run_step)
+app.command("backends")(list_backends)
+app.command("doctor")(run_doctor)
+app.command("show")(show_file)
+app.command("demo")(run_demo)
+
+
+def main() -> None:
+    """Run the command line. A failure of a known kind is one line on standard error and status 1, not a traceback."""
+    try:
+        app()
+    except MagellonError as error:
+        say_error(str(error))
+        sys.exit(1)
+    except BrokenPipeError:  # `magellon backends | head`
+        sys.stderr.close()
+        sys.exit(1)

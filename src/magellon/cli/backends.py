@@ -1,0 +1,5 @@
+"""The command `magellon backends`."""
+
+
+def list_backends() -> None:
+    """Not there yet."""

@@ -1,0 +1,5 @@
+"""The command `magellon demo`."""
+
+
+def run_demo() -> None:
+    """Not there yet."""

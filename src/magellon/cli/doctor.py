@@ -1,0 +1,5 @@
+"""The command `magellon doctor`."""
+
+
+def run_doctor() -> None:
+    """Not there yet."""

@@ -1,0 +1,5 @@
+"""The command `magellon process`."""
+
+
+def process_folder() -> None:
+    """Not there yet."""

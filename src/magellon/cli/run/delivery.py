@@ -1,0 +1,129 @@
+"""RELION's STAR files and a record of the results, written beside the outputs of `magellon run`."""
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from magellon.cli.run.execution import Failed, Finished, Outcome
+from magellon.cli.run.inputs import with_inputs_absolute
+from magellon.cli.run.request import Request
+from magellon.contracts import Micrograph, Movie, SessionItem, SessionStarInput
+from magellon.errors import MagellonError
+from magellon.platform.worker.child import Child, TaskFailure
+from magellon.platform.worker.child import Request as Task
+
+GATHER = ("session_star", "relion")
+
+
+def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
+    """`CATEGORY.json`: backend, parameters, and per item its output record or why it failed; paths relative to the folder."""
+    items = {
+        outcome.item.name: outcome.output.map_paths(lambda path: path.relative_to(request.out)).model_dump(mode="json")
+        for outcome in outcomes
+        if isinstance(outcome, Finished)
+    }
+    failed = {
+        outcome.item.name: {"kind": outcome.kind, "reason": outcome.message}
+        for outcome in outcomes
+        if isinstance(outcome, Failed)
+    }
+    record = {
+        "category": request.category,
+        "backend": request.backend,
+        "version": request.version,
+        "parameters": {key: _name_only(value) for key, value in request.params.items()},
+        "items": items,
+        "failed": failed,
+    }
+    return _replace(request.out / f"{request.category}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _name_only(value: Any) -> Any:
+    """Files hold no absolute paths."""
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+
+
+def _replace(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def write_star_files(outcomes: Sequence[Outcome], request: Request) -> list[Path]:
+    """Gather the items into RELION's STAR files, by the same backend as the pipeline. The folder is a RELION project.
+
+    Movies and micrographs that lie elsewhere are linked into it, as RELION wants every name below its project folder.
+
+    Raises:
+        MagellonError: the files could not be written.
+    """
+    finished = sorted((each for each in outcomes if isinstance(each, Finished)), key=lambda each: each.item.name)
+    if not finished or request.category == "fft":
+        return []
+    items = tuple(_make_session_item(each, request) for each in finished)
+    gather = SessionStarInput(items=items, folders={**dict.fromkeys(_FOLDERLESS, ""), "micrograph": _folder_of(items, request)})
+    return asyncio.run(_gather(gather, request))
+
+
+_FOLDERLESS = ("motion_correction", "ctf_estimation", "particle_picking", "particle_extraction")
+MICROGRAPHS, MOVIES = "micrographs", "movies"
+
+
+def _make_session_item(finished: Finished, request: Request) -> SessionItem:
+    item = finished.item
+    given: dict[str, Any] = {request.category: finished.output}
+    if item.movie is not None:
+        given["movie"] = _link_movie(item.movie, request.out)
+    if item.micrograph is not None:
+        given["micrograph"] = _link_micrograph(item.micrograph, request.out)
+    return SessionItem(name=item.name, **given)
+
+
+def _link_movie(movie: Movie, out: Path) -> Movie:
+    _link(movie.path, out / MOVIES)
+    if movie.gain is not None:
+        _link(movie.gain.path, out / MOVIES)
+    if movie.defects is not None:
+        _link(movie.defects, out / MOVIES)
+    return movie
+
+
+def _link_micrograph(micrograph: Micrograph, out: Path) -> Micrograph:
+    if micrograph.path.parent.resolve() == out.resolve():
+        return micrograph
+    return micrograph.model_copy(update={"path": _link(micrograph.path, out / MICROGRAPHS)})
+
+
+def _link(path: Path, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    link = folder / path.name
+    if link.resolve() != path.resolve():
+        temporary = folder / f".{path.name}.{os.getpid()}"
+        temporary.symlink_to(path.resolve())
+        temporary.replace(link)
+    return link
+
+
+def _folder_of(items: Sequence[SessionItem], request: Request) -> str:
+    """Where the micrographs lie, seen from the output folder: in it, or linked below it."""
+    given = [item.micrograph for item in items if item.micrograph is not None]
+    return MICROGRAPHS if any(each.path.parent != request.out for each in given) else ""
+
+
+async def _gather(gather: SessionStarInput, request: Request) -> list[Path]:
+    with tempfile.TemporaryDirectory(prefix=".gathering-", dir=request.out) as workdir:
+        async with Child() as child:
+            try:
+                task = Task(*GATHER, params={}, input=with_inputs_absolute(gather), workdir=workdir)
+                await child.run(task)
+            except TaskFailure as failure:
+                raise MagellonError(f"the STAR files could not be written: {failure.message}\n{failure.traceback}") from failure
+        names = sorted(path.name for path in Path(workdir).iterdir() if path.name != "summary.json")
+        for name in names:
+            (Path(workdir) / name).replace(request.out / name)
+    return [request.out / name for name in names]

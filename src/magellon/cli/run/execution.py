@@ -1,0 +1,103 @@
+"""Run the items in warm child processes over the cores, as the pipeline's workers do."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magellon.cli.run.inputs import Item, with_inputs_absolute
+from magellon.cli.run.request import Request
+from magellon.contracts import CONTRACTS, Record
+from magellon.platform.worker.child import Child, Done, TaskFailure
+from magellon.platform.worker.child import Request as Task
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An item that went well."""
+
+    item: Item
+    output: Record
+    """Paths lie in the output folder."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An item that did not."""
+
+    item: Item
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+Outcome = Finished | Failed
+Watch = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How the cores are filled: this many children, each with this many threads."""
+
+    children: int
+    threads: int
+
+
+def fill_cores(items: int, jobs: int | None, threads: int | None) -> Slots:
+    """One child per core while there are items for them; the cores left over become threads of each."""
+    cores = len(os.sched_getaffinity(0))
+    children = min(jobs or max(cores // (threads or 1), 1), items)
+    return Slots(children, threads or max(cores // children, 1))
+
+
+def run_items(items: Sequence[Item], request: Request, watch: Watch) -> list[Outcome]:
+    """Run every item; one that fails does not stop the others. Results keep the order of the items."""
+    slots = fill_cores(len(items), request.jobs, request.threads)
+    return asyncio.run(_run_all(items, request, slots, watch))
+
+
+async def _run_all(items: Sequence[Item], request: Request, slots: Slots, watch: Watch) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    queue = iter(enumerate(items))
+    with tempfile.TemporaryDirectory(prefix=".running-", dir=request.out) as base:
+
+        async def serve() -> None:
+            async with Child(threads=slots.threads) as child:
+                for index, item in queue:
+                    outcomes[index] = await _run_one(child, item, request, Path(base) / str(index), slots.threads)
+                    watch(outcomes[index])
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(slots.children):
+                group.create_task(serve())
+    return [outcomes[index] for index in range(len(items))]
+
+
+async def _run_one(child: Child, item: Item, request: Request, workdir: Path, threads: int) -> Outcome:
+    task = Task(
+        category=request.category,
+        backend=request.backend,
+        params=request.params,
+        input=with_inputs_absolute(item.input),
+        workdir=str(workdir),
+        version=request.version,
+        device=request.device,
+        threads=threads,
+    )
+    try:
+        done = await child.run(task)
+    except TaskFailure as failure:
+        return Failed(item, failure.kind, failure.message, failure.traceback)
+    return Finished(item, deliver(done, request, workdir))
+
+
+def deliver(done: Done, request: Request, workdir: Path) -> Record:
+    """Move what a backend wrote into the output folder, replacing an earlier run's files, and return its output record."""
+    for path in sorted(workdir.iterdir()):
+        path.replace(request.out / path.name)
+    output: dict[str, Any] = done.output
+    record: Record = CONTRACTS[request.category].Output.model_validate(output)
+    return record.map_paths(lambda path: request.out / path)

@@ -1,0 +1,117 @@
+"""From what a person named to the inputs of a category: one item per movie or micrograph."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magellon.cli.run.micrographs import Found, find_micrographs
+from magellon.cli.run.movies import find_movies
+from magellon.cli.run.picks import find_picks
+from magellon.cli.run.request import Request
+from magellon.cli.run.sessions import expand_sessions
+from magellon.contracts import (
+    CtfInput,
+    ExtractionInput,
+    FftInput,
+    Micrograph,
+    MotionInput,
+    Movie,
+    PickingInput,
+    Record,
+)
+from magellon.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Item:
+    """One run of the backend, and what the session files need to know about it."""
+
+    name: str
+    input: Record
+    movie: Movie | None = None
+    micrograph: Micrograph | None = None
+
+
+def find_items(request: Request) -> list[Item]:
+    """What to compute, in the order of the files.
+
+    Raises:
+        BadInput: no files, a file that does not exist, or one that does not suit the category.
+    """
+    if request.category not in _FINDERS:
+        raise BadInput(f"`magellon run` knows no inputs for {request.category}; it runs {', '.join(_FINDERS)}")
+    if not request.files:
+        raise BadInput("no files given")
+    missing = [path for path in request.files if not path.exists()]
+    if missing:
+        raise BadInput(f"{missing[0]} does not exist")
+    items = _FINDERS[request.category](request)
+    if not items:
+        raise BadInput(f"{request.files[0]}: nothing in it to run {request.category} on")
+    return items
+
+
+def _find_motion(request: Request) -> list[Item]:
+    movies = []
+    plain = [path for path in request.files if not (path.is_dir() or path.suffix == ".json")]
+    if plain:
+        movies += find_movies(plain, request.optics, request.movie)
+    movies += expand_sessions([path for path in request.files if path not in plain], request)
+    return [Item(movie.name, MotionInput(movie=movie), movie=movie) for movie in movies]
+
+
+def _find_ctf(request: Request) -> list[Item]:
+    return _each(
+        request,
+        lambda found: CtfInput(micrograph=found.unweighted, group_spectrum=found.group_spectrum),
+    )
+
+
+def _find_fft(request: Request) -> list[Item]:
+    return _each(request, lambda found: FftInput(micrograph=found.unweighted))
+
+
+def _find_picking(request: Request) -> list[Item]:
+    return _each(request, lambda found: PickingInput(micrograph=found.micrograph, ctf=found.ctf))
+
+
+def _find_extraction(request: Request) -> list[Item]:
+    found = _micrographs(request)
+    picks = find_picks(found, request.beside)
+    return [
+        Item(
+            each.micrograph.name,
+            ExtractionInput(micrograph=each.micrograph, picks=picks[each.micrograph.name], ctf=each.ctf),
+            micrograph=each.micrograph,
+        )
+        for each in found
+        if each.micrograph.name in picks
+    ]
+
+
+def _micrographs(request: Request) -> list[Found]:
+    return find_micrographs(request.files, request.optics, request.beside.ctf)
+
+
+def _each(request: Request, make: Callable[[Found], Record]) -> list[Item]:
+    return [Item(found.micrograph.name, make(found), micrograph=found.micrograph) for found in _micrographs(request)]
+
+
+_FINDERS: Mapping[str, Callable[[Request], list[Item]]] = {
+    "motion_correction": _find_motion,
+    "ctf_estimation": _find_ctf,
+    "fft": _find_fft,
+    "particle_picking": _find_picking,
+    "particle_extraction": _find_extraction,
+}
+
+
+def categories() -> tuple[str, ...]:
+    """The categories that run on plain files."""
+    return tuple(_FINDERS)
+
+
+def with_inputs_absolute(record: Record) -> dict[str, Any]:
+    """The record as plain data with absolute paths, for a child process."""
+    return dict(record.map_paths(Path.absolute).model_dump(mode="json"))

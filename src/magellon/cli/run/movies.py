@@ -1,0 +1,77 @@
+"""From movie files, folders and `session.json` to movies with their optics."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from magellon.cli.run.names import name_uniquely
+from magellon.cli.run.request import MovieOptions, OpticsOptions
+from magellon.contracts import Gain, Movie, Optics
+from magellon.errors import BadInput
+from magellon.io.mrc_header import read_mrc_header
+from magellon.io.tiff_header import EER_METADATA, read_tiff_header
+
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+
+
+def find_movies(files: Iterable[Path], optics: OpticsOptions, options: MovieOptions) -> list[Movie]:
+    """One record per movie file, in the order given; pixel sizes from the headers unless given.
+
+    Raises:
+        BadInput: a pixel size is neither given nor in the header.
+    """
+    paths = list(files)
+    names = name_uniquely(paths)
+    gain = _find_gain(options)
+    return [_make_movie(name, path, optics, options, gain) for name, path in zip(names, paths, strict=True)]
+
+
+def make_optics(options: OpticsOptions, found: Optics | None = None) -> Optics:
+    """What was given, over what a file says, over the defaults."""
+    given = {
+        "voltage": options.voltage,
+        "spherical_aberration": options.spherical_aberration,
+        "amplitude_contrast": options.amplitude_contrast,
+        "group": options.group,
+    }
+    return Optics(**{**(found or Optics()).model_dump(), **{key: value for key, value in given.items() if value is not None}})
+
+
+def _make_movie(name: str, path: Path, optics: OpticsOptions, options: MovieOptions, gain: Gain | None) -> Movie:
+    pixel_size = optics.pixel_size or read_pixel_size(path)
+    if pixel_size is None:
+        raise BadInput(f"{path}: the header gives no pixel size; say it with --pixel-size")
+    return Movie(
+        name=name,
+        path=path,
+        pixel_size=pixel_size,
+        optics=make_optics(optics),
+        exposure_per_frame=options.exposure_per_frame,
+        pre_exposure=options.pre_exposure or 0.0,
+        gain=gain,
+        defects=options.defects.absolute() if options.defects else None,
+    )
+
+
+def read_pixel_size(path: Path) -> float | None:
+    """Å/px of a movie as its header says; None when it does not, or when the file cannot be read: the backend will say why."""
+    try:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return _read_tiff_pixel_size(path)
+        return read_mrc_header(path).pixel_size if path.suffix.lower() in {".mrc", ".mrcs", ".st", ".map"} else None
+    except BadInput:
+        return None
+
+
+def _read_tiff_pixel_size(path: Path) -> float | None:
+    from magellon.io.tiff import find_pixel_size
+
+    page = read_tiff_header(path).pages[0]
+    return None if EER_METADATA in page.tags else find_pixel_size(page)
+
+
+def _find_gain(options: MovieOptions) -> Gain | None:
+    if options.gain is None:
+        if options.gain_rotation or options.gain_flip not in (None, "none"):
+            raise BadInput("--gain-rotation and --gain-flip need --gain")
+        return None
+    return Gain(path=options.gain.absolute(), rotation=options.gain_rotation or 0, flip=options.gain_flip or "none")

@@ -1,0 +1,5 @@
+"""The command `magellon show`."""
+
+
+def show_file() -> None:
+    """Not there yet."""

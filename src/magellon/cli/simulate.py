@@ -1,0 +1,5 @@
+"""The command `magellon simulate`."""
+
+
+def simulate() -> None:
+    """Not there yet."""
