@@ -5,6 +5,7 @@ Source: Thermo Fisher Scientific, "MRC2014 file image format specification, FEI 
 
 from dataclasses import dataclass
 
+
 @dataclass(frozen=True)
 class FeiMetadata:
     """Settings of the first image; None where the header does not vouch for a value."""

@@ -28,7 +28,7 @@ def read_gain(
         Factors (height, width) to multiply with the frames; 0 marks a dead pixel.
 
     Raises:
-        BadInput: damaged, or its size is no whole multiple or fraction of the movie's.
+        BadInput: damaged, or its size is no whole multiple or part of the movie's.
     """
     image, reciprocal = _read_stored(path, movie_format)
     gain = turn(image, rotation, flip)
@@ -61,12 +61,14 @@ def match_shape(image: NDArray[np.float32], shape: tuple[int, int], path: Path |
         return image
     if height % shape[0] == 0 and width % shape[1] == 0 and height // shape[0] == width // shape[1]:
         factor = height // shape[0]
-        return image.reshape(shape[0], factor, shape[1], factor).mean(axis=(1, 3), dtype=np.float64).astype(np.float32)
+        blocks = image.reshape(shape[0], factor, shape[1], factor)
+        means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
+        return means.astype(np.float32)
     if shape[0] % height == 0 and shape[1] % width == 0 and shape[0] // height == shape[1] // width:
         factor = shape[0] // height
         return image.repeat(factor, axis=0).repeat(factor, axis=1)
     raise BadInput(
-        f"{path}: the gain is {height} x {width} pixels (height x width), which is no whole multiple or fraction of the movie's "
+        f"{path}: the gain is {height} x {width} pixels (height x width), is no whole multiple or part of the movie's "
         f"{shape[0]} x {shape[1]}"
     )
 
