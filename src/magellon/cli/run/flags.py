@@ -19,7 +19,9 @@ def _option(text: str, panel: str, metavar: str | None = None) -> Any:
 
 
 def _common_options(
-    files: Annotated[list[Path], typer.Argument(help="Movies, micrographs (MRC) or STAR files that list them.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Movies, micrographs (MRC), or STAR files that list them.")
+    ],
     out: Annotated[Path, typer.Option(help="Where outputs and STAR files go; made if needed.", rich_help_panel=RUNNING)],
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Files at once.", show_default="one per core", rich_help_panel=RUNNING)

@@ -5,9 +5,10 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from magellon.errors import BadInput
 
@@ -51,7 +52,7 @@ class Parameter:
             return "FILE,..." if self.kind == "array" else "FILE"
         if self.unit:
             return self.unit
-        return {"integer": "N", "number": "X", "array": "X,..."}.get(self.kind, "TEXT")
+        return {"integer": "N", "number": "X", "array": "X,...", "boolean": "yes|no"}.get(self.kind, "TEXT")
 
 
 def read_parameters(schema: Schema) -> list[Parameter]:
@@ -96,18 +97,17 @@ def _say_limits(properties: Schema) -> str:
 
 def make_signature_parameter(parameter: Parameter, flag: str) -> inspect.Parameter:
     """The parameter as a Typer option that is None unless given: only what a person says reaches the backend."""
-    help_text = parameter.description + (f" ({parameter.limits})" if parameter.limits else "")
+    default = [f"default {parameter.default_text}"] if parameter.default is not None else []
+    details = "; ".join([*default, *filter(None, [parameter.limits])])
     option = typer.Option(
-        None,
-        f"{flag}/{flag.replace('--', '--no-', 1)}" if parameter.kind == "boolean" else flag,
-        help=help_text,
-        metavar=None if parameter.kind == "boolean" or parameter.choices else parameter.metavar,
-        show_default=parameter.default_text,
+        flag,
+        help=escape(parameter.description + (f" ({details})" if details else "")),
+        metavar=None if parameter.choices else parameter.metavar,
+        show_default=False,
         rich_help_panel="Parameters of the backend",
     )
-    return inspect.Parameter(
-        python_name(parameter.name), inspect.Parameter.KEYWORD_ONLY, default=option, annotation=_python_type(parameter) | None
-    )
+    annotation: Any = Annotated[_python_type(parameter) | None, option]
+    return inspect.Parameter(python_name(parameter.name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def python_name(name: str) -> str:
@@ -118,14 +118,14 @@ def python_name(name: str) -> str:
 def _python_type(parameter: Parameter) -> Any:
     if parameter.choices:
         return enum.Enum(parameter.name, {str(choice): str(choice) for choice in parameter.choices})
-    return {"boolean": bool, "integer": int, "number": float}.get(parameter.kind, str)
+    return {"integer": int, "number": float}.get(parameter.kind, str)
 
 
 def collect_params(parameters: list[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as JSON values ready for the backend's own validation. File names become absolute.
 
     Raises:
-        BadInput: a file that does not exist.
+        BadInput: a file that does not exist, or a word that is neither yes nor no.
     """
     given = {}
     for parameter in parameters:
@@ -138,10 +138,19 @@ def collect_params(parameters: list[Parameter], values: Mapping[str, Any]) -> di
 def _to_json(parameter: Parameter, value: Any) -> Any:
     if parameter.choices:
         return next(choice for choice in parameter.choices if str(choice) == value.value)
+    if parameter.kind == "boolean":
+        return _to_bool(parameter, value)
     if parameter.kind == "array":
         parts = [part.strip() for part in value.split(",") if part.strip()]
         return [_existing(parameter, part) if parameter.is_path else _number_or_text(part) for part in parts]
     return _existing(parameter, value) if parameter.is_path else value
+
+
+def _to_bool(parameter: Parameter, text: str) -> bool:
+    words = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+    if text.lower() not in words:
+        raise BadInput(f"{parameter.flag} is yes or no, not {text!r}")
+    return words[text.lower()]
 
 
 def _existing(parameter: Parameter, value: str) -> str:
