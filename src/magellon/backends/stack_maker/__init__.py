@@ -1,0 +1,1 @@
+"""Particle extraction with our own code: `particle_extraction/stack-maker`."""
