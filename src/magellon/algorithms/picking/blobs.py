@@ -1,0 +1,184 @@
+"""Reference-free picking: difference of Gaussians first, then the rotational mean of what that found.
+
+The first look needs only the diameter: a difference of Gaussians (Lindeberg 1998, doi:10.1023/A:1008045108935) answers to
+anything of that size. What it accepts is averaged around each centre; this profile holds the true size, a hollow inside and the
+fringes of the CTF, and is the kernel of the second look, which centres better and separates better.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.fourier import rfft_frequencies
+from magellon.algorithms.picking.detection import Candidates, Scene, prepare_scene
+from magellon.algorithms.picking.field import Field, check_diameter, check_image, flatten_background, reduce_micrograph
+from magellon.algorithms.picking.peaks import Peaks
+
+CELLS_PER_DIAMETER = 18
+BACKGROUND_DIAMETERS = 1.5
+PROFILE_DIAMETERS = 0.75
+"""Radius to which the profile of found particles is averaged."""
+LOOKS = 2
+"""With the profile of what was found before."""
+FEWEST_FOR_PROFILE = 3
+MOST_FOR_PROFILE = 500
+
+
+@dataclass(frozen=True)
+class DogSettings:
+    """How to pick without a reference.
+
+    Attributes:
+        threshold: score, in standard deviations of the noise, above which candidates are picked; None: from the data.
+        separation: least distance of two picks, in diameters.
+        border: least distance of a centre from the image's edge, in diameters.
+    """
+
+    threshold: float | None = None
+    separation: float = 0.5
+    border: float = 0.5
+
+
+def pick_dog(
+    image: Tensor, pixel_size: float, diameter: float, settings: DogSettings = DogSettings(), usable: Tensor | None = None
+) -> Peaks:
+    """Pick particles of one size, dark on bright.
+
+    Args:
+        image: (height, width).
+        pixel_size: Å/px.
+        diameter: of the particle, Å: its longest extent.
+        usable: (h, w) bool of any size, stretched over the image: False where nothing is to be picked (`mask_contamination`).
+
+    Returns:
+        Picks, the best first. A score is the particle's signal in standard deviations of the noise.
+
+    Raises:
+        BadInput: not an image, NaN, constant, or an impossible diameter.
+    """
+    check_image(image, pixel_size)
+    check_diameter(diameter, (image.shape[0], image.shape[1]), pixel_size)
+    field = reduce_micrograph(image, pixel_size, diameter / CELLS_PER_DIAMETER)
+    return pick_field(field, diameter, settings, resize_mask(usable, field))
+
+
+def pick_field(field: Field, diameter: float, settings: DogSettings, usable: Tensor) -> Peaks:
+    """`pick_dog` on a micrograph that is reduced already; `usable` has the field's shape."""
+    cells = diameter / field.pixel_size
+    allowed = usable & inside_border(field.shape, settings.border * cells, field.image.device)
+    flat = flatten_background(field.image, usable, BACKGROUND_DIAMETERS * cells)
+    noise = measure_noise(flat, usable)
+    if noise == 0 or not bool(allowed.any()):
+        return empty_peaks(field.image.device)
+    radius = math.ceil(PROFILE_DIAMETERS * cells)
+    scene = prepare_scene(flat / noise, usable, allowed, BACKGROUND_DIAMETERS * cells, 2 * radius)
+    found = scene.detect(dog_kernel(cells, 2 * radius, flat), settings.separation * cells)
+    for _ in range(LOOKS):
+        again = _look_again(scene, flat, found, cells, settings)
+        if again is None:
+            break
+        found = again
+    chosen = found.accepted() if settings.threshold is None else found.scores >= settings.threshold
+    return Peaks(field.to_micrograph(found.positions[chosen]), found.scores[chosen])
+
+
+def dog_kernel(cells: float, radius: int, like: Tensor) -> Tensor:
+    """Difference of Gaussians, negative inside, for a blob of `cells` diameter; its square sums to 1: (2 radius + 1, same).
+
+    The two widths are sqrt(1.6) below and above the sigma at which a disc answers most, diameter / sqrt(8).
+    """
+    sigma = 0.9 * cells / math.sqrt(8)
+    y = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    squared = y[:, None] ** 2 + y[None, :] ** 2
+    narrow, wide = sigma**2 / 1.6, sigma**2 * 1.6
+    kernel = torch.exp(-squared / (2 * wide)) / wide - torch.exp(-squared / (2 * narrow)) / narrow
+    return _normalise(kernel, torch.ones_like(kernel))
+
+
+def measure_noise(flat: Tensor, usable: Tensor) -> float:
+    """Standard deviation of the white part of the noise, from the upper half of the frequencies."""
+    k_row, k_column = rfft_frequencies((flat.shape[0], flat.shape[1]), device=flat.device)
+    radius = torch.sqrt(k_row**2 + k_column**2)
+    band = (radius >= 0.35) & (radius < 0.5)
+    power = torch.fft.rfft2(flat).abs().to(torch.float64).square()[band]
+    share = int(usable.sum()) / flat.numel()
+    return math.sqrt(float(power.cumsum(0)[-1]) / power.numel() / flat.numel() / share) if share > 0 else 0.0
+
+
+def inside_border(shape: tuple[int, int], border: float, device: torch.device | str) -> Tensor:
+    """(height, width) bool: cells whose centre lies at least `border` cells from the edge."""
+    y = torch.arange(shape[0], device=device)
+    x = torch.arange(shape[1], device=device)
+    near = torch.minimum(y, shape[0] - 1 - y)[:, None], torch.minimum(x, shape[1] - 1 - x)[None, :]
+    return (near[0] >= border - 0.5) & (near[1] >= border - 0.5)
+
+
+def resize_mask(usable: Tensor | None, field: Field) -> Tensor:
+    """A mask of any size stretched over the field; all True when there is none."""
+    if usable is None:
+        return torch.ones(field.shape, dtype=torch.bool, device=field.image.device)
+    stretched = torch.nn.functional.interpolate(usable[None, None].to(torch.float32), size=field.shape, mode="nearest")
+    return stretched[0, 0] > 0.5
+
+
+def empty_peaks(device: torch.device | str) -> Peaks:
+    """No picks."""
+    return Peaks(torch.zeros(0, 2, dtype=torch.float64, device=device), torch.zeros(0, dtype=torch.float64, device=device))
+
+
+def _look_again(scene: Scene, flat: Tensor, found: Candidates, cells: float, settings: DogSettings) -> Candidates | None:
+    """Detect with the profile of what was accepted; None when that is too little to make one."""
+    accepted = found.positions[found.accepted()][:MOST_FOR_PROFILE]
+    radius = math.ceil(PROFILE_DIAMETERS * cells)
+    windows = cut_windows(flat, accepted, radius)
+    if windows.shape[0] < FEWEST_FOR_PROFILE:
+        return None
+    kernel = profile_kernel(median_profile(windows), cells)
+    return scene.detect(kernel, settings.separation * cells)
+
+
+def cut_windows(flat: Tensor, positions: Tensor, radius: int) -> Tensor:
+    """(n, 2 radius + 1, 2 radius + 1) around the nearest cell of each position whose window lies inside."""
+    centres = positions.round().long()
+    height, width = flat.shape
+    y, x = centres[:, 0], centres[:, 1]
+    whole = (y >= radius) & (y < height - radius) & (x >= radius) & (x < width - radius)
+    size = 2 * radius + 1
+    return flat.unfold(0, size, 1).unfold(1, size, 1)[y[whole] - radius, x[whole] - radius]
+
+
+def median_profile(windows: Tensor) -> Tensor:
+    """Mean of each window over rings of one cell, then the median over windows: (radius + 1,) float64.
+
+    The median, so that contamination among the windows does not count by its darkness.
+    """
+    count, size = windows.shape[0], windows.shape[-1]
+    y = torch.arange(size, device=windows.device) - size // 2
+    ring = torch.sqrt((y[:, None] ** 2 + y[None, :] ** 2).to(torch.float64)).round().long().flatten()
+    sums = torch.zeros(count, int(ring.max()) + 1, dtype=torch.float64, device=windows.device)
+    sums.index_add_(1, ring, windows.flatten(1).to(torch.float64))
+    return (sums / torch.bincount(ring)).median(dim=0).values[: size // 2 + 1]
+
+
+def profile_kernel(profile: Tensor, cells: float) -> Tensor:
+    """The image of a radial profile, faded out to its rim, without a mean, its square summing to 1: (n, n), n odd."""
+    radius = profile.numel() - 1
+    distance = torch.arange(radius + 1, dtype=torch.float64, device=profile.device)
+    fade = ((radius - distance) / (0.25 * cells)).clamp(0, 1)
+    faded = (profile - profile[-3:].mean()) * fade
+    y = torch.arange(-radius, radius + 1, dtype=torch.float64, device=profile.device)
+    r = torch.sqrt(y[:, None] ** 2 + y[None, :] ** 2)
+    lower = r.floor().long().clamp(max=radius - 1)
+    part = r - lower
+    kernel = faded[lower] * (1 - part) + faded[lower + 1] * part
+    return _normalise(kernel, (r <= radius).to(kernel.dtype)).to(torch.float32)
+
+
+def _normalise(kernel: Tensor, support: Tensor) -> Tensor:
+    """Zero mean over the support, zero outside, squares summing to 1; sums in a fixed order."""
+    kernel = kernel * support
+    mean = kernel.sum(-1).cumsum(0)[-1] / support.sum(-1).cumsum(0)[-1]
+    kernel = (kernel - mean) * support
+    return kernel / torch.sqrt((kernel**2).sum(-1).cumsum(0)[-1])

@@ -1,0 +1,1 @@
+"""`particle_picking/dog`: reference-free picking by difference of Gaussians."""

@@ -1,0 +1,72 @@
+"""The files every picker of ours writes: coordinates for RELION and a picture for people."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from magellon.algorithms.picking.peaks import Peaks
+from magellon.io.picture import contrast, shrink
+from magellon.io.star import StarTable, write_star
+
+PICTURE_SIZE = 1024
+CIRCLE = (255, 214, 10)
+TINT = (255, 64, 64)
+
+
+def write_autopick_star(path: Path, peaks: Peaks) -> None:
+    """Write `NAME_autopick.star`, best first: 0-based coordinates in pixels, score, class from 1 and psi if there are."""
+    x, y = peaks.coordinates[:, 0].tolist(), peaks.coordinates[:, 1].tolist()
+    table = {
+        "rlnCoordinateX": [f"{value:.3f}" for value in x],
+        "rlnCoordinateY": [f"{value:.3f}" for value in y],
+        "rlnAutopickFigureOfMerit": [f"{value:.4f}" for value in peaks.scores.tolist()],
+    }
+    if peaks.classes is not None:
+        table["rlnClassNumber"] = [str(value + 1) for value in peaks.classes.tolist()]
+    if peaks.angles is not None:
+        table["rlnAnglePsi"] = [f"{value:.2f}" for value in peaks.angles.tolist()]
+    write_star(path, {"": StarTable(table)})
+
+
+def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> None:
+    """Draw circles of the particle's diameter over the low-passed micrograph; what was left out is tinted.
+
+    Args:
+        image: (height, width), the micrograph.
+        diameter_px: in its pixels.
+        usable: (h, w) bool of any size, stretched over the image.
+    """
+    grey = _low_pass(image, diameter_px)
+    scale = image.shape[1] / grey.shape[1]
+    excluded = Image.fromarray((~usable.cpu().numpy()).astype(np.uint8)).resize(
+        (grey.shape[1], grey.shape[0]), Image.Resampling.NEAREST
+    )
+    colour = np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
+    inside = np.asarray(excluded)[:, :, None] > 0
+    colour = np.where(inside, 0.75 * colour + 0.25 * np.array(TINT, dtype=np.float32), colour)
+    picture = Image.fromarray(np.rint(colour).astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    radius = max(diameter_px / scale / 2, 2.0)
+    width = 2 if grey.shape[1] > 700 else 1
+    for x, y in ((peaks.coordinates + 0.5) / scale - 0.5).tolist():
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=CIRCLE, width=width)
+    picture.save(path, format="PNG")
+
+
+def _low_pass(image: Tensor, diameter_px: float) -> NDArray[np.uint8]:
+    """At most 1024 px and smoothed to about a tenth of the particle, as particles are seen best."""
+    small = torch.from_numpy(np.ascontiguousarray(shrink(image.cpu().numpy(), PICTURE_SIZE)))
+    sigma = min(diameter_px * small.shape[1] / image.shape[1] / 20, 8.0)
+    if sigma > 0.5:
+        size = 2 * int(3 * sigma) + 1
+        line = torch.arange(size, dtype=torch.float32) - size // 2
+        weights = torch.exp(-(line**2) / (2 * sigma**2))
+        weights = weights / weights.sum()
+        padded = torch.nn.functional.pad(small[None, None], (size // 2,) * 4, mode="reflect")
+        blurred = torch.nn.functional.conv2d(padded, weights[None, None, :, None])
+        small = torch.nn.functional.conv2d(blurred, weights[None, None, None, :])[0, 0]
+    return contrast(small.numpy())
