@@ -7,7 +7,7 @@ import typer
 from magellon.cli.backends import list_backends
 from magellon.cli.console import say_error
 from magellon.cli.demo import run_demo
-from magellon.cli.doctor import run_doctor
+from magellon.cli.doctor.command import run_doctor
 from magellon.cli.process import process_folder
 from magellon.cli.run.command import RUN_SETTINGS, run_step
 from magellon.cli.show import show_file

@@ -47,10 +47,8 @@ def _show(description: Description) -> None:
     table = make_table("  parameter", "default", "limits", "what it is")
     for each in read_parameters(description.parameters):
         allowed = "|".join(map(str, each.choices)) or each.limits
-        unit = f" {each.unit}" if each.unit and each.default is None else ""
-        table.add_row(
-            f"  {each.name}", (each.default_text if each.default is not None else "-") + unit, allowed, each.description
-        )
+        default = each.default_text if each.default is not None else f"- {each.unit}".strip()
+        table.add_row(f"  {each.name}", escape(default), allowed, escape(each.description))
     if table.row_count:
         console.print(table, markup=False)
     console.print()

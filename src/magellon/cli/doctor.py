@@ -1,5 +1,0 @@
-"""The command `magellon doctor`."""
-
-
-def run_doctor() -> None:
-    """Not there yet."""

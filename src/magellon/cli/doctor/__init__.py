@@ -1,0 +1,1 @@
+"""`magellon doctor`: what this machine has, what it lacks, and what that means."""
