@@ -55,7 +55,7 @@ def polar_average_image(image: Tensor, pixel_size: float, sectors: int = SECTORS
         pixel_size: Å/px.
     """
     height, width = image.shape
-    return _average(periodogram(image), (height, width), pixel_size, sectors)
+    return polar_average(periodogram(image), (height, width), pixel_size, sectors)
 
 
 def polar_average_spectrum(power: Tensor, pixel_size: float, sectors: int = SECTORS) -> PolarSpectrum:
@@ -67,10 +67,13 @@ def polar_average_spectrum(power: Tensor, pixel_size: float, sectors: int = SECT
     """
     height, width = power.shape
     half_plane = torch.fft.ifftshift(power)[:, : width // 2 + 1]
-    return _average(half_plane, (height, width), pixel_size, sectors)
+    return polar_average(half_plane, (height, width), pixel_size, sectors)
 
 
-def _average(half_plane: Tensor, shape: tuple[int, int], pixel_size: float, sectors: int) -> PolarSpectrum:
+def polar_average(
+    half_plane: Tensor, shape: tuple[int, int], pixel_size: float, sectors: int = SECTORS
+) -> PolarSpectrum:
+    """The polar average of power on the half plane (height, width // 2 + 1) of an image of `shape` and Å/px."""
     index, empty = _polar_bins(shape, sectors, str(half_plane.device))
     total = torch.zeros(empty.count.numel() + 1, dtype=torch.float32, device=half_plane.device)
     total.index_add_(0, index, half_plane.reshape(-1).float())

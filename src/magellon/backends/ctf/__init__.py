@@ -1,0 +1,1 @@
+"""CTF estimation with Magellon's own fit."""
