@@ -12,7 +12,7 @@ EvenSize = Annotated[Pixel, Field(ge=8, le=8192, multiple_of=2)]
 
 class StackMakerParams(Params):
     box_size: EvenSize | None = None
-    """Side of the box cut from the micrograph; left out, 1.5 times the picks' diameter, rounded up to 64, 80, 96, 128, 160 ..."""
+    """Side of the box cut from the micrograph; left out, 1.5 times the diameter, rounded up to 64, 80, 96, 128, 160 ..."""
     rescaled_size: EvenSize | None = None
     """Side to which boxes are rescaled by Fourier cropping; left out, they keep the micrograph's pixel size."""
     background_diameter: Annotated[Angstrom, Field(gt=0)] | None = None
