@@ -1,0 +1,76 @@
+"""First estimate of the global track, good to a few Å, for drift of any size."""
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.fourier import rfft_crop, rfft_frequencies
+
+_ITERATIONS = 4
+
+
+def align_coarsely(images: Tensor, pixel_size: float, resolution: float = 20.0) -> Tensor:
+    """Align each frame to the sum of the others, several times over, at low resolution.
+
+    Args:
+        images: (frames, height, width).
+        pixel_size: of these images, Å.
+        resolution: finest detail used, Å.
+
+    Returns:
+        (frames, 2), float64: displacement (y, x) in pixels of `images` relative to the first frame.
+    """
+    frames, height, width = images.shape
+    track = torch.zeros(frames, 2, dtype=torch.float64)
+    if frames == 1:
+        return track
+    small = _transform_size((height, width), pixel_size, resolution)
+    transforms = rfft_crop(torch.fft.rfft2(images), (height, width), small)
+    scale = torch.tensor([height / small[0], width / small[1]], dtype=torch.float64)
+    k_row, k_column = rfft_frequencies(small, pixel_size * height / small[0], images.device)
+    k_squared = k_row**2 + k_column**2
+    # A Gaussian low pass at the resolution; below 1/250 Å are illumination and ice thickness, which stay with the camera.
+    weight = torch.exp(-k_squared * resolution**2) * (1 - torch.exp(-k_squared * 250.0**2))
+    transforms = transforms * weight
+    transforms[:, 0, 0] = 0
+    for _ in range(_ITERATIONS):
+        moved = transforms * _phase(-track / scale, small).to(images.device)
+        cross = (moved.sum(0) - moved).conj() * moved
+        correlation = torch.fft.irfft2(cross, s=small)
+        step = torch.stack([_peak(image) for image in correlation]) * scale
+        track = track + step
+        track = track - track[:1]
+        if float(step.abs().max()) < 0.1 * float(scale.max()):
+            break
+    return track
+
+
+def _transform_size(shape: tuple[int, int], pixel_size: float, resolution: float) -> tuple[int, int]:
+    """Small enough to be quick, large enough to hold the resolution at half Nyquist."""
+    factor = max(1.0, resolution / (4 * pixel_size))
+    height, width = (max(8, 2 * round(side / factor / 2)) for side in shape)
+    return min(height, shape[0]), min(width, shape[1])
+
+
+def _phase(shift: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Factors that move images (height, width) by shift (n, 2) pixels."""
+    k_row, k_column = rfft_frequencies(shape, dtype=torch.float64)
+    row = torch.exp(-2j * torch.pi * k_row * shift[:, 0, None, None])
+    column = torch.exp(-2j * torch.pi * k_column * shift[:, 1, None, None])
+    return (row * column).to(torch.complex64)
+
+
+def _peak(correlation: Tensor) -> Tensor:
+    """Position (y, x) of the maximum of a periodic image, refined by parabolas through its neighbours."""
+    height, width = correlation.shape
+    index = int(correlation.argmax())
+    y, x = divmod(index, width)
+    along_y = [float(correlation[(y + offset) % height, x]) for offset in (-1, 0, 1)]
+    along_x = [float(correlation[y, (x + offset) % width]) for offset in (-1, 0, 1)]
+    centre = (y - height if y > height // 2 else y, x - width if x > width // 2 else x)
+    return torch.tensor([centre[0] + _vertex(along_y), centre[1] + _vertex(along_x)], dtype=torch.float64)
+
+
+def _vertex(values: list[float]) -> float:
+    before, middle, after = values
+    curvature = 2 * middle - before - after
+    return 0.0 if curvature <= 0 else max(-0.5, min(0.5, 0.5 * (after - before) / curvature))
