@@ -65,7 +65,7 @@ def _read_parameter(name: str, properties: Schema, schema: Schema) -> Parameter:
     some = [variant for variant in variants if variant.get("type") != "null"]
     merged = {**_resolve(some[0] if some else properties, schema), **_resolve(properties, schema)}
     kind = str(merged.get("type", "string"))
-    items = _resolve(merged.get("items", {}), schema)
+    items = _resolve((merged.get("prefixItems") or [merged.get("items", {})])[0], schema)
     choices = tuple(merged["enum"]) if "enum" in merged else (merged["const"],) if "const" in merged else ()
     return Parameter(
         name=name,

@@ -1,0 +1,210 @@
+"""From files to inputs: names, optics, STAR files of several versions, picks found beside."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magellon.cli.run.inputs import find_items
+from magellon.cli.run.names import name_micrograph, name_uniquely
+from magellon.cli.run.request import Beside, MovieOptions, OpticsOptions, Request
+from magellon.contracts import CtfInput, ExtractionInput, MotionInput, PickingInput
+from magellon.errors import BadInput
+from magellon.io.mrc import write_mrc
+from magellon.io.star import write_star
+
+
+def ask(category: str, *files: Path, **more: object) -> Request:
+    return Request(category, "any", 1, files, files[0].parent if files else Path(), **more)  # type: ignore[arg-type]
+
+
+def make_mrc(path: Path, pixel_size: float = 1.5, frames: int | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (8, 16) if frames is None else (frames, 8, 16)
+    write_mrc(path, np.zeros(shape, np.float32), pixel_size)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder as RELION 3.1 leaves it: two micrographs, their CTFs, picks on one."""
+    for name in ("a", "b"):
+        make_mrc(tmp_path / "motion" / f"{name}.mrc")
+        make_mrc(tmp_path / "motion" / f"{name}_noDW.mrc")
+    write_star(
+        tmp_path / "micrographs_ctf.star",
+        {
+            "optics": {
+                "rlnOpticsGroupName": ["one", "two"],
+                "rlnOpticsGroup": [1, 2],
+                "rlnMicrographPixelSize": [1.5, 1.6],
+                "rlnVoltage": [200.0, 300.0],
+                "rlnSphericalAberration": [1.4, 2.7],
+                "rlnAmplitudeContrast": [0.07, 0.1],
+            },
+            "micrographs": {
+                "rlnMicrographName": ["motion/a.mrc", "motion/b.mrc"],
+                "rlnMicrographNameNoDW": ["motion/a_noDW.mrc", "motion/b_noDW.mrc"],
+                "rlnOpticsGroup": [1, 2],
+                "rlnDefocusU": [12000.0, 9000.0],
+                "rlnDefocusV": [11000.0, 8900.0],
+                "rlnDefocusAngle": [33.0, -12.0],
+                "rlnCtfFigureOfMerit": [0.3, 0.2],
+                "rlnCtfMaxResolution": [4.0, 5.0],
+            },
+        },
+    )
+    (tmp_path / "picks").mkdir()
+    coordinates = {"rlnCoordinateX": [1.0, 2.0, 3.0], "rlnCoordinateY": [1.0, 2.0, 3.0]}
+    write_star(tmp_path / "picks" / "a_autopick.star", {"": coordinates})
+    return tmp_path
+
+
+def test_names_are_file_names_without_suffix_unless_shared() -> None:
+    assert name_uniquely([Path("x/a.tiff"), Path("x/b.tiff")]) == ["a", "b"]
+    assert name_uniquely([Path("x/a.tiff"), Path("x/a.mrc")]) == ["a.tiff", "a.mrc"]
+    with pytest.raises(BadInput, match="two files of the same name"):
+        name_uniquely([Path("x/a.tiff"), Path("y/a.tiff")])
+
+
+def test_variants_of_a_micrograph_have_its_name() -> None:
+    assert name_micrograph(Path("a_noDW.mrc")) == "a"
+    assert name_micrograph(Path("_noDW.mrc")) == "_noDW"
+
+
+def test_movies_take_optics_from_the_flags_and_pixel_sizes_from_headers(tmp_path: Path) -> None:
+    movie = make_mrc(tmp_path / "m.mrcs", 0.83, frames=2)
+    gain = make_mrc(tmp_path / "gain.mrc")
+    optics = OpticsOptions(voltage=200, spherical_aberration=1.4)
+    options = MovieOptions(exposure_per_frame=1.04, gain=gain, gain_rotation=90, gain_flip="y")
+    [item] = find_items(ask("motion_correction", movie, optics=optics, movie=options))
+    assert isinstance(item.input, MotionInput)
+    made = item.input.movie
+    assert (made.name, made.optics.voltage, made.optics.spherical_aberration) == ("m", 200, 1.4)
+    assert made.pixel_size == pytest.approx(0.83)
+    assert made.optics.amplitude_contrast == 0.1
+    assert made.gain is not None
+    assert (made.gain.rotation, made.gain.flip) == (90, "y")
+    assert made.exposure_per_frame == 1.04
+
+
+def test_the_flag_wins_over_the_header(tmp_path: Path) -> None:
+    movie = make_mrc(tmp_path / "m.mrcs", 0.83, frames=2)
+    [item] = find_items(ask("motion_correction", movie, optics=OpticsOptions(pixel_size=1.2)))
+    assert isinstance(item.input, MotionInput)
+    assert item.input.movie.pixel_size == 1.2
+
+
+def test_a_pixel_size_nobody_says_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "m.eer").write_bytes(b"whatever")
+    with pytest.raises(BadInput, match=r"m\.eer: the header gives no pixel size; say it with --pixel-size"):
+        find_items(ask("motion_correction", tmp_path / "m.eer"))
+
+
+def test_turning_needs_a_gain(tmp_path: Path) -> None:
+    movie = make_mrc(tmp_path / "m.mrcs", frames=2)
+    with pytest.raises(BadInput, match="need --gain"):
+        find_items(ask("motion_correction", movie, movie=MovieOptions(gain_rotation=90)))
+
+
+def test_ctf_uses_the_unweighted_micrograph_of_a_star_file(project: Path) -> None:
+    items = find_items(ask("ctf_estimation", project / "micrographs_ctf.star"))
+    assert [item.name for item in items] == ["a", "b"]
+    first = items[0].input
+    assert isinstance(first, CtfInput)
+    assert first.micrograph.path == project / "motion" / "a_noDW.mrc"
+    assert first.micrograph.name == "a"
+    assert first.micrograph.shape == (8, 16)
+    assert first.micrograph.optics.voltage == 200
+    assert first.micrograph.optics.group == "one"
+    assert items[0].micrograph is not None
+    assert items[0].micrograph.path == project / "motion" / "a.mrc"
+
+
+def test_optics_groups_are_told_apart(project: Path) -> None:
+    inputs = [item.input for item in find_items(ask("particle_picking", project / "micrographs_ctf.star"))]
+    assert [each.micrograph.pixel_size for each in inputs if isinstance(each, PickingInput)] == [1.5, 1.6]
+    assert [each.micrograph.optics.amplitude_contrast for each in inputs if isinstance(each, PickingInput)] == [0.07, 0.1]
+
+
+def test_picking_gets_the_ctf_of_the_star_file(project: Path) -> None:
+    first = find_items(ask("particle_picking", project / "micrographs_ctf.star"))[0].input
+    assert isinstance(first, PickingInput)
+    assert first.ctf is not None
+    assert (first.ctf.defocus_u, first.ctf.defocus_v, first.ctf.defocus_angle) == (12000, 11000, 33)
+
+
+def test_plain_micrographs_get_their_ctf_from_the_star_file_beside(project: Path) -> None:
+    beside = Beside(ctf=project / "micrographs_ctf.star")
+    [item] = find_items(ask("particle_picking", project / "motion" / "b.mrc", beside=beside))
+    assert isinstance(item.input, PickingInput)
+    assert item.input.ctf is not None
+    assert item.input.ctf.defocus_u == 9000
+
+
+def test_extraction_takes_micrographs_that_have_picks(project: Path) -> None:
+    beside = Beside(picks=str(project / "picks" / "*_autopick.star"), diameter=150)
+    [item] = find_items(ask("particle_extraction", project / "micrographs_ctf.star", beside=beside))
+    assert isinstance(item.input, ExtractionInput)
+    assert item.name == "a"
+    assert (item.input.picks.count, item.input.picks.diameter) == (3, 150)
+    assert item.input.ctf is not None
+
+
+def test_a_folder_of_picks_will_do(project: Path) -> None:
+    beside = Beside(picks=str(project / "picks"), diameter=150)
+    assert len(find_items(ask("particle_extraction", project / "micrographs_ctf.star", beside=beside))) == 1
+
+
+def test_picks_say_the_diameter_themselves(project: Path) -> None:
+    blocks = {"": {"rlnCoordinateX": [1.0], "rlnCoordinateY": [1.0]}, "picking": {"rlnParticleDiameter": [123.0]}}
+    write_star(project / "motion" / "b_autopick.star", blocks)
+    [item] = find_items(ask("particle_extraction", project / "micrographs_ctf.star"))
+    assert isinstance(item.input, ExtractionInput)
+    assert (item.name, item.input.picks.diameter) == ("b", 123)
+
+
+def test_a_diameter_nobody_says_is_asked_for(project: Path) -> None:
+    with pytest.raises(BadInput, match="say it with --diameter"):
+        find_items(ask("particle_extraction", project / "micrographs_ctf.star", beside=Beside(picks=str(project / "picks"))))
+
+
+def test_no_picks_at_all_is_said(project: Path) -> None:
+    with pytest.raises(BadInput, match="no picks for any micrograph"):
+        find_items(ask("particle_extraction", project / "micrographs_ctf.star"))
+
+
+def test_star_files_of_relion_2_have_their_optics_in_the_rows(tmp_path: Path) -> None:
+    make_mrc(tmp_path / "a.mrc", 1.1)
+    columns = {
+        "rlnMicrographName": ["a.mrc"],
+        "rlnVoltage": [200.0],
+        "rlnSphericalAberration": [0.01],
+        "rlnAmplitudeContrast": [0.08],
+        "rlnDefocusU": [5000.0],
+        "rlnDefocusV": [4000.0],
+        "rlnDefocusAngle": [1.0],
+    }
+    write_star(tmp_path / "old.star", {"": columns})
+    [item] = find_items(ask("particle_picking", tmp_path / "old.star"))
+    assert isinstance(item.input, PickingInput)
+    assert item.input.micrograph.optics.voltage == 200
+    assert item.input.micrograph.pixel_size == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), [
+    ("x.star", "data_\n\nloop_\n_rlnVoltage\n300\n", "lists no micrographs"),
+    ("x.mrc", "", "is empty"),
+    ("y.star", "data_\n\nloop_\n_rlnMicrographName\nnot/there.mrc\n", "names not/there.mrc"),
+])  # fmt: skip
+def test_files_that_do_not_suit_are_named(tmp_path: Path, name: str, content: str, reason: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BadInput, match=rf"{name}.*{reason}"):
+        find_items(ask("fft", tmp_path / name))
+
+
+def test_missing_files_and_none_are_said(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"gone\.mrc does not exist"):
+        find_items(ask("fft", tmp_path / "gone.mrc"))
+    with pytest.raises(BadInput, match="no files"):
+        find_items(ask("fft"))
