@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from relion_tables import micrograph_optics
 
 from magellon.backends.stack_maker.backend import StackMaker
 from magellon.backends.stack_maker.params import StackMakerParams
@@ -26,11 +27,7 @@ def write_inputs(folder: Path, coordinates: np.ndarray) -> ExtractionInput:
     write_star(
         folder / "mics.star",
         {
-            "optics": {
-                "rlnOpticsGroupName": ["opticsGroup1"], "rlnOpticsGroup": [1], "rlnVoltage": [300.0],
-                "rlnSphericalAberration": [2.7], "rlnAmplitudeContrast": [0.1], "rlnMicrographPixelSize": [PIXEL],
-                "rlnMicrographOriginalPixelSize": [PIXEL],
-            },
+            "optics": micrograph_optics(PIXEL),
             "micrographs": {"rlnMicrographName": ["mic/a.mrc"], "rlnOpticsGroup": [1]},
         },
     )  # fmt: skip

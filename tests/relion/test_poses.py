@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from relion_tables import particle_optics
 
 from magellon.algorithms.extraction import rescale_boxes
 from magellon.algorithms.optics import CtfModel, ctf_rfft
@@ -66,10 +67,7 @@ def test_content_lies_at_the_centre_minus_the_origin(tmp_path: Path, relion) -> 
     write_star(
         tmp_path / "view.star",
         {
-            "optics": {
-                "rlnOpticsGroupName": ["g"], "rlnOpticsGroup": [1], "rlnVoltage": [300.0], "rlnSphericalAberration": [2.7],
-                "rlnAmplitudeContrast": [0.1], "rlnImagePixelSize": [PIXEL], "rlnImageSize": [BOX], "rlnImageDimensionality": [2],
-            },
+            "optics": particle_optics(BOX, PIXEL),
             "particles": {
                 "rlnImageName": ["000001@none.mrcs"], "rlnOpticsGroup": [1], "rlnAngleRot": [0.0], "rlnAngleTilt": [0.0],
                 "rlnAnglePsi": [30.0], "rlnOriginXAngst": [7.0], "rlnOriginYAngst": [-4.0],
@@ -113,10 +111,7 @@ def test_our_ctf_is_minus_relions(tmp_path: Path, relion) -> None:
     write_star(
         tmp_path / "view.star",
         {
-            "optics": {
-                "rlnOpticsGroupName": ["g"], "rlnOpticsGroup": [1], "rlnVoltage": [200.0], "rlnSphericalAberration": [1.4],
-                "rlnAmplitudeContrast": [0.07], "rlnImagePixelSize": [PIXEL], "rlnImageSize": [BOX], "rlnImageDimensionality": [2],
-            },
+            "optics": particle_optics(BOX, PIXEL, 200.0, 1.4, 0.07),
             "particles": {
                 "rlnImageName": ["000001@none.mrcs"], "rlnOpticsGroup": [1], "rlnAngleRot": [0.0], "rlnAngleTilt": [0.0],
                 "rlnAnglePsi": [0.0], "rlnDefocusU": [11000.0], "rlnDefocusV": [8000.0], "rlnDefocusAngle": [27.0],
