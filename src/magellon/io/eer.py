@@ -45,7 +45,9 @@ class EerMovie(MovieReader):
         pages = read_tiff_header(path).pages
         self._pages = tuple(page for page in pages if page.compression in CODINGS)
         if not self._pages:
-            raise BadInput(f"{path}: not an EER movie: compression {pages[0].compression} is none of {', '.join(map(str, CODINGS))}")
+            raise BadInput(
+                f"{path}: not an EER movie: compression {pages[0].compression} is none of {', '.join(map(str, CODINGS))}"
+            )
         first = self._pages[0]
         for number, page in enumerate(self._pages, 1):
             if (page.width, page.height, page.compression) != (first.width, first.height, first.compression):
@@ -112,9 +114,7 @@ def add_events(data: bytes, image: NDArray[Any], shape: tuple[int, int], coding:
     padded = data + b"\xff" * (rest + (rest + len(data)) % 2)
     superres = (image.shape[0] // shape[0]).bit_length() - 1
     try:
-        imagecodecs.eer_decode(
-            padded, image.shape, coding.run_bits, coding.x_bits, coding.y_bits, superres=superres, out=image
-        )
+        imagecodecs.eer_decode(padded, image.shape, coding.run_bits, coding.x_bits, coding.y_bits, superres=superres, out=image)
     except (RuntimeError, ValueError) as error:
         raise _not_at_end(where, shape) from error
 

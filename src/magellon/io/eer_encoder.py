@@ -94,8 +94,13 @@ def _pack(gaps: NDArray[np.int64], symbols: NDArray[np.int64], rest: int, coding
 
 
 def write_eer(
-    path: Path | str, frames: Iterable[NDArray[np.integer[Any]]], shape: tuple[int, int] = (4096, 4096), *,
-    pixel_size: float | None = None, exposure_per_frame: float | None = None, compression: int = 65001,
+    path: Path | str,
+    frames: Iterable[NDArray[np.integer[Any]]],
+    shape: tuple[int, int] = (4096, 4096),
+    *,
+    pixel_size: float | None = None,
+    exposure_per_frame: float | None = None,
+    compression: int = 65001,
 ) -> int:
     """Write an EER movie frame by frame.
 

@@ -54,6 +54,12 @@ def is_compressed(path: Path | str) -> bool:
     return Path(path).suffix.lower() in {".gz", ".bz2"}
 
 
+def find_suffix(path: Path | str) -> str:
+    """The lower-case suffix that tells the format, without `.gz` and `.bz2`."""
+    name = Path(path)
+    return (Path(name.stem).suffix if is_compressed(name) else name.suffix).lower()
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; what was written there becomes `path` at the end, or vanishes on an error.

@@ -1,17 +1,29 @@
-"""Gain references, turned to lie as the movie lies and always to be multiplied with it."""
+"""Gain references, turned to lie as the movie lies and always to be multiplied with it.
+
+| file | rows | operation |
+|---|---|---|
+| TIFF, DM4 | flipped in y on reading | multiply |
+| MRC | as in the file | multiply |
+| `.gain` (EER's) | as in the file | multiply |
+| MRC with an EER movie | as in the file | mean / gain |
+| TIFF with an EER movie | flipped | mean / gain |
+"""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
+from magellon.io.dm4 import read_dm4
+from magellon.io.files import find_suffix
 from magellon.io.movie_reader import MovieFormat
-from magellon.io.mrc import read_mrc, require_finite
+from magellon.io.mrc import open_mrc, require_finite
 from magellon.io.tiff import TiffFile
 
 Flip = Literal["none", "x", "y"]
+GAIN_SUFFIXES = (".mrc", ".mrcs", ".tif", ".tiff", ".gain", ".dm4", ".dm3")
 
 
 def read_gain(
@@ -28,22 +40,56 @@ def read_gain(
         Factors (height, width) to multiply with the frames; 0 marks a dead pixel.
 
     Raises:
-        BadInput: damaged, or its size is no whole multiple or part of the movie's.
+        BadInput: damaged, negative, all zero, or its size is no whole multiple or fraction of the movie's.
     """
-    image, reciprocal = _read_stored(path, movie_format)
-    gain = turn(image, rotation, flip)
-    gain = match_shape(gain, shape, path)
-    if reciprocal:
-        positive = gain > 0
-        mean = float(gain[positive].mean(dtype=np.float64)) if positive.any() else 0.0
-        gain = np.where(positive, mean / np.where(positive, gain, 1), 0).astype(np.float32)
+    image = read_reference_image(path)
+    if image.min() < 0:
+        raise BadInput(f"{path}: the gain has {int((image < 0).sum())} negative pixels, down to {image.min():g}")
+    if not image.any():
+        raise BadInput(f"{path}: the gain is 0 everywhere")
+    gain = match_shape(turn(image, rotation, flip), shape, path)
+    if movie_format == "eer" and find_suffix(path) != ".gain":
+        mean = gain.mean(dtype=np.float64)
+        gain = np.divide(mean, gain, out=np.zeros(gain.shape), where=gain > 0).astype(np.float32)
     return np.ascontiguousarray(gain, dtype=np.float32)
 
 
-def turn(image: NDArray[np.float32], rotation: int, flip: Flip) -> NDArray[np.float32]:
-    """Rotate counter-clockwise by a multiple of 90 degrees, then mirror."""
-    if rotation % 90:
-        raise ValueError(f"rotation {rotation} is no multiple of 90 degrees")
+def read_reference_image(path: Path | str) -> NDArray[np.float32]:
+    """An image that belongs to a detector (gain or map of defects), rows as the movies' readers give theirs.
+
+    Raises:
+        BadInput: damaged, not one image, or of another format.
+    """
+    suffix = find_suffix(path)
+    if suffix in {".mrc", ".mrcs", ".map"}:
+        with open_mrc(path) as mrc:
+            if len(mrc) != 1:
+                raise BadInput(f"{path}: one image expected, the file holds {len(mrc)}")
+            return _as_float32(mrc.read(0))
+    if suffix in {".tif", ".tiff", ".gain"}:
+        with TiffFile(path) as tiff:
+            image = tiff.read(0)
+        require_finite(image, str(path))
+        return _as_float32(image if suffix == ".gain" else image[::-1])
+    if suffix in {".dm3", ".dm4"}:
+        image = read_dm4(path)
+        require_finite(image, str(path))
+        return _as_float32(image[::-1])
+    raise BadInput(f"{path}: not a gain reference or map: its name ends in none of {', '.join(GAIN_SUFFIXES)}")
+
+
+def _as_float32(image: NDArray[Any]) -> NDArray[np.float32]:
+    return image.astype(np.float32, copy=False)
+
+
+def turn(image: NDArray[Any], rotation: int, flip: Flip) -> NDArray[Any]:
+    """Rotate counter-clockwise by a multiple of 90 degrees, then mirror.
+
+    Raises:
+        ValueError: another angle or flip.
+    """
+    if rotation % 90 or flip not in ("none", "x", "y"):
+        raise ValueError(f"rotation {rotation} is no multiple of 90 degrees, or flip {flip!r} is none of none, x, y")
     turned = np.rot90(image, rotation // 90)
     if flip == "none":
         return turned
@@ -68,23 +114,5 @@ def match_shape(image: NDArray[np.float32], shape: tuple[int, int], path: Path |
         factor = shape[0] // height
         return image.repeat(factor, axis=0).repeat(factor, axis=1)
     raise BadInput(
-        f"{path}: the gain is {height} x {width} pixels (height x width), is no whole multiple or part of the movie's "
-        f"{shape[0]} x {shape[1]}"
+        f"{path}: {height} x {width} pixels (height x width), no whole multiple or part of the movie's {shape[0]} x {shape[1]}"
     )
-
-
-def _read_stored(path: Path | str, movie_format: MovieFormat) -> tuple[NDArray[np.float32], bool]:
-    """The image in the movie's row order, and whether it is to be divided by instead of multiplied with."""
-    name = Path(path)
-    suffix = (Path(name.stem).suffix if name.suffix.lower() in {".gz", ".bz2"} else name.suffix).lower()
-    if suffix in {".tif", ".tiff", ".gain"}:
-        with TiffFile(path) as tiff:
-            image = tiff.read(0).astype(np.float32)
-        require_finite(image, str(path))
-        if suffix == ".gain":
-            return image, False
-        return image[::-1], movie_format == "eer"
-    image = read_mrc(path)
-    if image.ndim != 2:
-        raise BadInput(f"{path}: a gain is one image, this file holds {image.shape[0]}")
-    return image.astype(np.float32, copy=False), movie_format == "eer"

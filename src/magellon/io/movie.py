@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from magellon.errors import BadInput
 from magellon.io.eer import EerMovie
+from magellon.io.files import find_suffix
 from magellon.io.movie_reader import MovieFormat, MovieReader
 from magellon.io.mrc import MrcFile, require_finite
 from magellon.io.tiff import TiffFile, find_pixel_size
@@ -26,9 +27,7 @@ def find_movie_format(path: Path | str) -> MovieFormat:
     Raises:
         BadInput: a suffix that is none of a movie.
     """
-    name = Path(path)
-    suffix = Path(name.stem).suffix if name.suffix.lower() in {".gz", ".bz2"} else name.suffix
-    found = _SUFFIXES.get(suffix.lower())
+    found = _SUFFIXES.get(find_suffix(path))
     if found is None:
         raise BadInput(f"{path}: not a movie: its name ends in none of {', '.join(_SUFFIXES)}")
     return found

@@ -150,7 +150,7 @@ def require_finite(image: NDArray[Any], what: str) -> None:
 
 def decode_section(raw: bytes, header: MrcHeader) -> NDArray[Any]:
     """Pixels of one section, in the machine's byte order and the file's type; 4-bit pixels become uint8."""
-    if header.mode == 101:
+    if header.packed:
         packed = np.frombuffer(raw, dtype=np.uint8).reshape(header.height, header.row_bytes)
         return unpack_4bit(packed)[:, : header.width]
     stored = _stored_dtype(header)
@@ -167,7 +167,9 @@ def unpack_4bit(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _stored_dtype(header: MrcHeader) -> np.dtype[Any]:
-    kind = {0: "i1" if header.signed_bytes else "u1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}[header.mode]
+    if header.packed:
+        return np.dtype("u1")
+    kind = {0: "i1" if header.signed_bytes else "u1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}[header.mode]
     return np.dtype(("<" if header.little_endian else ">") + kind)
 
 

@@ -4,7 +4,7 @@ Source: Cheng et al. 2015, J. Struct. Biol. 192, 146 (MRC2014); the IMOD manual 
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magellon.errors import BadInput
@@ -13,6 +13,7 @@ from magellon.io.files import is_compressed, open_binary, reading
 
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
+_HALF_WIDTH_FLAG = 16
 _MAX_DIMENSION = 1 << 24
 
 MODE_BITS = {0: 8, 1: 16, 2: 32, 6: 16, 12: 16, 101: 4}
@@ -47,9 +48,12 @@ class MrcHeader:
     metadata: FeiMetadata | None = None
     """Microscope settings of the first image, from an FEI extended header."""
 
+    packed: bool = False
+    """Whether two 4-bit pixels share a byte: mode 101, or IMOD's mode 0 with a flag; `width` counts pixels."""
+
     @property
     def row_bytes(self) -> int:
-        return (self.width * MODE_BITS[self.mode] + 7) // 8
+        return (self.width * (4 if self.packed else MODE_BITS[self.mode]) + 7) // 8
 
     @property
     def section_bytes(self) -> int:
@@ -89,6 +93,12 @@ def _parse(raw: bytes, path: Path | str) -> MrcHeader:
     cell_x, _, cell_z = struct.unpack_from(order + "3f", raw, 40)
     space_group, extended_bytes = struct.unpack_from(order + "2i", raw, 88)
     stamp, flags = struct.unpack_from(order + "2i", raw, 152)
+    flags = flags if stamp == _IMOD_STAMP else 1
+    half_width = mode == 0 and bool(flags & _HALF_WIDTH_FLAG)
+    if half_width:
+        if mx == width:
+            mx, cell_x = mx * 2, cell_x * 2
+        width *= 2
     map_stamp = raw[208:211] == b"MAP"
     if not map_stamp:
         space_group = max(space_group, 0)
@@ -104,7 +114,7 @@ def _parse(raw: bytes, path: Path | str) -> MrcHeader:
         sections=sections,
         mode=mode,
         little_endian=order == "<",
-        signed_bytes=not (stamp == _IMOD_STAMP and not flags & 1),
+        signed_bytes=bool(flags & 1),
         pixel_size=_step(cell_x, mx, width),
         pixel_size_z=_step(cell_z, mz, sections),
         space_group=space_group,
@@ -113,6 +123,7 @@ def _parse(raw: bytes, path: Path | str) -> MrcHeader:
         statistics=(minimum, maximum, mean),
         labels=tuple(text for text in texts if text),
         map_stamp=map_stamp,
+        packed=half_width or mode == 101,
     )
 
 
@@ -150,8 +161,7 @@ def _with_metadata(header: MrcHeader, extended: bytes) -> MrcHeader:
     if metadata is None:
         return header
     pixel_size = header.pixel_size or metadata.pixel_size
-    values = {**header.__dict__, "metadata": metadata, "pixel_size": pixel_size}
-    return MrcHeader(**values)
+    return replace(header, metadata=metadata, pixel_size=pixel_size)
 
 
 def _check_size(header: MrcHeader, found: int, path: Path | str) -> None:

@@ -1,0 +1,89 @@
+"""SerialEM's lists of camera defects (`defects_*.txt`).
+
+Source: the SerialEM and IMOD manuals. Coordinates count detector pixels from 0, the first row on top.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magellon.errors import BadInput
+
+_MAX_SIZE = 1 << 16
+
+
+def parse_serialem_defects(text: str, path: Path | str) -> NDArray[np.bool_]:
+    """Read the keywords BadPixels, BadColumns, BadRows, PartialBadColumn, PartialBadRow and UsableArea.
+
+    Returns:
+        (CameraSizeY, CameraSizeX), True where the detector is bad; the first row is the top one.
+
+    Raises:
+        BadInput: a value that is no whole number or lies outside the camera.
+    """
+    entries = [_split(line, number, path) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    sizes = {key: values[0] for key, values, _ in entries if key in {"CameraSizeX", "CameraSizeY"} and len(values) == 1}
+    width, height = sizes.get("CameraSizeX", 0), sizes.get("CameraSizeY", 0)
+    if not (0 < width <= _MAX_SIZE and 0 < height <= _MAX_SIZE):
+        raise BadInput(f"{path}: CameraSizeX {width} and CameraSizeY {height} make no sense")
+    bad = np.zeros((height, width), dtype=np.bool_)
+    for key, values, number in entries:
+        try:
+            _mark(bad, key, values)
+        except (IndexError, ValueError) as error:
+            raise BadInput(f"{path}: line {number}: {key} {' '.join(map(str, values[:8]))}: {error}") from None
+    return bad
+
+
+def _split(line: str, number: int, path: Path | str) -> tuple[str, list[int], int]:
+    key, *words = line.split()
+    if key.startswith("#"):
+        return "#", [], number
+    try:
+        return key, [int(word) for word in words], number
+    except ValueError:
+        if key.startswith(("Bad", "Partial", "Usable", "CameraSize")):
+            raise BadInput(f"{path}: line {number} holds something else than whole numbers: {line[:60]!r}") from None
+        return key, [], number
+
+
+def _mark(bad: NDArray[np.bool_], key: str, values: list[int]) -> None:
+    height, width = bad.shape
+    if key == "BadPixels":
+        if len(values) % 2:
+            raise ValueError("an odd number of coordinates")
+        for x, y in zip(values[0::2], values[1::2], strict=True):
+            bad[_inside(y, height), _inside(x, width)] = True
+    elif key == "BadColumns":
+        for x in values:
+            bad[:, _inside(x, width)] = True
+    elif key == "BadRows":
+        for y in values:
+            bad[_inside(y, height)] = True
+    elif key == "PartialBadColumn":
+        x, count, start, end = _four(values)
+        bad[_inside(start, height) : _inside(end, height) + 1, _inside(x, width) : _inside(x + count - 1, width) + 1] = True
+    elif key == "PartialBadRow":
+        y, count, start, end = _four(values)
+        bad[_inside(y, height) : _inside(y + count - 1, height) + 1, _inside(start, width) : _inside(end, width) + 1] = True
+    elif key == "UsableArea":
+        top, left, bottom, right = _four(values)
+        bad[: max(top, 0)] = True
+        bad[:, : max(left, 0)] = True
+        if bottom > 0:
+            bad[bottom + 1 :] = True
+        if right > 0:
+            bad[:, right + 1 :] = True
+
+
+def _four(values: list[int]) -> list[int]:
+    if len(values) != 4:
+        raise ValueError(f"{len(values)} numbers instead of 4")
+    return values
+
+
+def _inside(value: int, size: int) -> int:
+    if not 0 <= value < size:
+        raise ValueError(f"{value} is outside 0..{size - 1}")
+    return value
