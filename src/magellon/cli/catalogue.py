@@ -1,29 +1,40 @@
 """Descriptions of the installed backends, without importing one."""
 
-import subprocess
-import sys
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
+from magellon.platform.pipeline.catalogue import read_catalogue
 
 
-def read_descriptions() -> list[Description]:
-    """Every installed backend, by category and name.
+def read_descriptions(only: Sequence[str] = ()) -> list[Description]:
+    """Installed backends by category and name; `only` names categories or `category/backend`.
+
+    Cached per user until a package changes, so that `--help` does not have to load torch.
 
     Raises:
         BadInput: they cannot be described at all.
     """
-    done = subprocess.run([sys.executable, "-m", "magellon.backends.describe"], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BadInput(f"the installed backends cannot be described: {done.stderr[-2000:]}")
-    return [Description.model_validate_json(line) for line in done.stdout.splitlines()]
+    return list(read_catalogue(_cache_file(), only).values())
+
+
+def _cache_file() -> Path | None:
+    """Where descriptions are kept; None where nothing can be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "magellon"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder / "backends.json" if os.access(folder, os.W_OK) else None
 
 
 PREFERRED = {"particle_picking": "dog"}
 """Which backend runs where only the category is named and there are several."""
 
 
-def choose_backend(target: str, descriptions: list[Description]) -> Description:
+def choose_backend(target: str) -> Description:
     """The backend that CATEGORY or CATEGORY/BACKEND names.
 
     Raises:
@@ -31,9 +42,9 @@ def choose_backend(target: str, descriptions: list[Description]) -> Description:
     """
     category, _, name = target.partition("/")
     category = category.replace("-", "_")
-    fitting = [each for each in descriptions if each.category == category]
+    fitting = read_descriptions([category])
     if not fitting:
-        known = ", ".join(sorted({each.category for each in descriptions})) or "none"
+        known = ", ".join(sorted({each.category for each in read_descriptions()})) or "none"
         raise BadInput(f"no backend is installed for {category!r}; there are backends for {known}")
     if name:
         named = [each for each in fitting if each.name == name]

@@ -62,9 +62,10 @@ def project(tmp_path: Path) -> Path:
 
 def test_names_are_file_names_without_suffix_unless_shared() -> None:
     assert name_uniquely([Path("x/a.tiff"), Path("x/b.tiff")]) == ["a", "b"]
-    assert name_uniquely([Path("x/a.tiff"), Path("x/a.mrc")]) == ["a.tiff", "a.mrc"]
-    with pytest.raises(BadInput, match="two files of the same name"):
-        name_uniquely([Path("x/a.tiff"), Path("y/a.tiff")])
+    assert name_uniquely([Path("x/a.tiff"), Path("y/a.tiff")]) == ["x_a", "y_a"]
+    assert name_uniquely([Path("x/a.tiff"), Path("x/a.mrc")]) == ["x_a", "a_mrc"]
+    with pytest.raises(BadInput, match="have the same name"):
+        name_uniquely([Path("x/a.tiff"), Path("x/a.tiff"), Path("x/a.tiff")])
 
 
 def test_variants_of_a_micrograph_have_its_name() -> None:

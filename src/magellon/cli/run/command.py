@@ -26,11 +26,10 @@ Target = Annotated[str | None, typer.Argument(metavar="CATEGORY[/BACKEND]", show
 
 def run_step(context: typer.Context, target: Target = None) -> None:
     """Run one step on plain files, with no server and no bus."""
-    descriptions = read_descriptions()
     if target is None or target in ("-h", "--help"):
-        _explain(descriptions)
+        _explain(read_descriptions())
         raise typer.Exit(0 if target else 2)
-    description = choose_backend(target, descriptions)
+    description = choose_backend(target)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     summary = f"{description.summary or description.key} [{description.distribution}]"
     app.command(help=summary, no_args_is_help=True)(make_command(description))

@@ -11,6 +11,8 @@ from typing import Any
 from magellon.cli.run.inputs import Item, with_inputs_absolute
 from magellon.cli.run.request import Request
 from magellon.contracts import CONTRACTS, Record
+from magellon.platform.pipeline.identity import derive_seed
+from magellon.platform.pipeline.plan import PlannedStep
 from magellon.platform.worker.child import Child, Done, TaskFailure
 from magellon.platform.worker.child import Request as Task
 
@@ -86,12 +88,26 @@ async def _run_one(child: Child, item: Item, request: Request, workdir: Path, th
         version=request.version,
         device=request.device,
         threads=threads,
+        seed=derive_seed(_plan_step(request), item.name),
     )
     try:
         done = await child.run(task)
     except TaskFailure as failure:
         return Failed(item, failure.kind, failure.message, failure.traceback)
     return Finished(item, deliver(done, request, workdir))
+
+
+def _plan_step(request: Request) -> PlannedStep:
+    """As the pipeline sees this run: the same step on the same movie has the same seed."""
+    return PlannedStep(
+        key=request.category,
+        category=request.category,
+        backend=request.backend,
+        version=request.version,
+        params=dict(request.params),
+        identity_params=dict(request.identity_params),
+        sources={},
+    )
 
 
 def deliver(done: Done, request: Request, workdir: Path) -> Record:

@@ -10,6 +10,9 @@ import typer
 from magellon.cli.run.request import Beside, MovieOptions, OpticsOptions, Request
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
+from magellon.platform.pipeline.parameters import fill_parameters
+from magellon.platform.store.identity import identify_file
+from magellon.platform.store.roots import HOME_ROOT, Roots
 
 OPTICS, MOVIES, EARLIER, RUNNING = "Optics, where the files do not say", "Movies", "Results of earlier steps", "Running"
 
@@ -85,11 +88,11 @@ def find_flags(category: str) -> list[inspect.Parameter]:
     return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in found]
 
 
-def make_request(description: Description, values: dict[str, Any], params: dict[str, Any]) -> Request:
-    """The request in the words of the contracts.
+def make_request(description: Description, values: dict[str, Any], given: dict[str, Any]) -> Request:
+    """The request in the words of the contracts; the parameters checked and completed.
 
     Raises:
-        BadInput: an optics value out of its limits.
+        BadInput: a value out of its limits.
     """
     get = values.get
     flip = get("gain_flip")
@@ -104,7 +107,8 @@ def make_request(description: Description, values: dict[str, Any], params: dict[
         version=description.version,
         files=tuple(values["files"]),
         out=values["out"].absolute(),
-        params=params,
+        params=fill_parameters(description, given),
+        identity_params=fill_parameters(description, given, visit_path=_identify),
         optics=OpticsOptions(get("pixel_size"), get("voltage"), get("cs"), get("amplitude_contrast"), get("optics_group")),
         movie=MovieOptions(get("exposure"), get("pre_exposure"), get("gain"), rotation, flip, get("defects")),
         beside=Beside(get("ctf"), get("picks"), get("diameter")),
@@ -112,3 +116,7 @@ def make_request(description: Description, values: dict[str, Any], params: dict[
         threads=values["threads"],
         device=values["device"],
     )
+
+
+def _identify(text: str) -> str:
+    return identify_file(Path(text), Roots({HOME_ROOT: Path("/")}))

@@ -9,7 +9,7 @@ from magellon.cli.run.micrographs import Found, find_micrographs
 from magellon.cli.run.movies import find_movies
 from magellon.cli.run.picks import find_picks
 from magellon.cli.run.request import Request
-from magellon.cli.run.sessions import expand_sessions
+from magellon.cli.run.sessions import expand_sessions, is_session
 from magellon.contracts import (
     CtfInput,
     ExtractionInput,
@@ -54,7 +54,7 @@ def find_items(request: Request) -> list[Item]:
 
 def _find_motion(request: Request) -> list[Item]:
     movies = []
-    plain = [path for path in request.files if not (path.is_dir() or path.suffix == ".json")]
+    plain = [path for path in request.files if not is_session(path)]
     if plain:
         movies += find_movies(plain, request.optics, request.movie)
     movies += expand_sessions([path for path in request.files if path not in plain], request)

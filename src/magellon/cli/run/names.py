@@ -1,4 +1,4 @@
-"""What a movie or micrograph is called: its file name without suffix, unless two files share that."""
+"""What a movie or micrograph is called: its file name without suffix; where two files share that, with its folder or suffix."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,15 +14,21 @@ def name_uniquely(paths: Sequence[Path]) -> list[str]:
     """A name per file, in order.
 
     Raises:
-        BadInput: the same file name twice; their results could not be told apart.
+        BadInput: names that cannot be told apart.
     """
     stems = Counter(path.stem for path in paths)
-    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        both = [str(path) for path, name in zip(paths, names, strict=True) if name == twice[0]]
-        raise BadInput(f"two files of the same name: {' and '.join(both[:2])}; run them into different folders")
-    return names
+    names: dict[str, Path] = {}
+    for path in paths:
+        choices = (
+            [path.stem]
+            if stems[path.stem] == 1
+            else [f"{path.absolute().parent.name}_{path.stem}", path.name.replace(".", "_")]
+        )
+        free = [name for name in choices if name not in names]
+        if not free:
+            raise BadInput(f"{path} and {names[choices[-1]]} have the same name; run them into different folders")
+        names[free[0]] = path
+    return list(names)
 
 
 def name_micrograph(path: Path) -> str:

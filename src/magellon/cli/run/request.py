@@ -51,6 +51,9 @@ class Request:
     files: tuple[Path, ...]
     out: Path
     params: Mapping[str, Any] = field(default_factory=dict)
+    """All of the backend's parameters, files as absolute paths."""
+    identity_params: Mapping[str, Any] = field(default_factory=dict)
+    """The same with files by content: the seed is made of these, as in the pipeline."""
     optics: OpticsOptions = OpticsOptions()
     movie: MovieOptions = MovieOptions()
     beside: Beside = Beside()

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from magellon.cli.run.movies import make_optics
 from magellon.cli.run.request import Request
-from magellon.contracts import Gain, Movie
-from magellon.errors import BadInput
+from magellon.contracts import Movie
+from magellon.platform.sessions.definition import SESSION_FILE, Acquisition, read_session
+from magellon.platform.sessions.scan import scan_movies
+
+
+def is_session(path: Path) -> bool:
+    """Whether a path given as a file means a whole session."""
+    return path.is_dir() or path.name == SESSION_FILE
 
 
 def expand_sessions(paths: Sequence[Path], request: Request) -> list[Movie]:
@@ -15,23 +20,26 @@ def expand_sessions(paths: Sequence[Path], request: Request) -> list[Movie]:
     Raises:
         BadInput: not a session.
     """
-    return [_override(movie, request) for path in paths for movie in _read_session(path)]
+    movies = []
+    for path in paths:
+        folder = path if path.is_dir() else path.absolute().parent
+        found = scan_movies(folder, read_session(folder, make_acquisition(request)))
+        movies += [each.movie for each in found]  # one with a problem fails on its own, with the reason
+    return movies
 
 
-def _read_session(path: Path) -> Sequence[Movie]:
-    raise BadInput(f"{path}: give the movie files themselves")
-
-
-def _override(movie: Movie, request: Request) -> Movie:
-    optics, options = request.optics, request.movie
-    gain = movie.gain
-    if options.gain is not None:
-        gain = Gain(path=options.gain.absolute(), rotation=options.gain_rotation or 0, flip=options.gain_flip or "none")
-    changes = {
-        "pixel_size": optics.pixel_size,
-        "exposure_per_frame": options.exposure_per_frame,
-        "pre_exposure": options.pre_exposure,
-        "defects": options.defects.absolute() if options.defects else None,
-    }
-    given = {key: value for key, value in changes.items() if value is not None}
-    return movie.model_copy(update={**given, "gain": gain, "optics": make_optics(optics, movie.optics)})
+def make_acquisition(request: Request) -> Acquisition:
+    """What the flags say of how the movies were taken."""
+    optics, movie = request.optics, request.movie
+    return Acquisition(
+        pixel_size=optics.pixel_size,
+        voltage=optics.voltage,
+        spherical_aberration=optics.spherical_aberration,
+        amplitude_contrast=optics.amplitude_contrast,
+        exposure_per_frame=movie.exposure_per_frame,
+        pre_exposure=movie.pre_exposure,
+        gain=str(movie.gain.absolute()) if movie.gain else None,
+        gain_rotation=movie.gain_rotation,
+        gain_flip=movie.gain_flip,
+        defects=str(movie.defects.absolute()) if movie.defects else None,
+    )
