@@ -7,7 +7,7 @@ Boothroyd's and Bernhard Schaffer's descriptions of it.
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class _DamagedError(Exception):
 class _Reader:
     raw: bytes
     at: int = 0
-    order: str = "<"
+    order: Literal["<", ">"] = "<"
     tags: int = field(default=0, init=False)
 
     def read_tree(self) -> Tree:

@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
 
@@ -59,6 +60,7 @@ class MrcFile:
         self.path = Path(path)
         self.header: MrcHeader = read_mrc_header(path)
         self._file: BinaryIO | None = None
+        self._lock = Lock()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,12 +98,14 @@ class MrcFile:
     def _read_bytes(self, offset: int, count: int) -> bytes:
         with reading(self.path):
             if is_compressed(self.path):
+                with self._lock:
+                    if self._file is None:
+                        self._file = open_binary(self.path)
+                    self._file.seek(offset)
+                    return self._file.read(count)
+            with self._lock:
                 if self._file is None:
-                    self._file = open_binary(self.path)
-                self._file.seek(offset)
-                return self._file.read(count)
-            if self._file is None:
-                self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+                    self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
             return read_at(self._file.fileno(), offset, count)
 
     def __len__(self) -> int:

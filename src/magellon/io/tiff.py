@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
-from magellon.io.files import reading
+from magellon.io.files import is_compressed, open_binary, reading
 from magellon.io.mrc import read_at, unpack_4bit
 from magellon.io.tiff_header import DESCRIPTION, RESOLUTION_UNIT, X_RESOLUTION, TiffPage, read_tiff_header
 
@@ -37,7 +37,12 @@ class TiffFile:
             BadInput: damaged, pages of different size, or a kind of pixel or compression that detectors do not write.
         """
         self.path = Path(path)
-        header = read_tiff_header(path)
+        self._unpacked: bytes | None = None
+        self._descriptor: int | None = None
+        if is_compressed(path):
+            with reading(path), open_binary(path) as file:
+                self._unpacked = file.read()
+        header = read_tiff_header(path, self._unpacked)
         self.little_endian = header.little_endian
         self.pages = header.pages
         first = self.pages[0]
@@ -51,8 +56,14 @@ class TiffFile:
                 raise BadInput(f"{path}: page {number}: compression {page.compression} is not supported")
         self.packing: Packing = find_packing(first)
         self.dtype = _find_dtype(first, path)
-        with reading(path):
-            self._descriptor: int | None = os.open(path, os.O_RDONLY)
+        if self._unpacked is None:
+            with reading(path):
+                self._descriptor = os.open(path, os.O_RDONLY)
+
+    @property
+    def compression(self) -> str:
+        """Name of the compression."""
+        return _COMPRESSIONS[self.pages[0].compression]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,10 +80,7 @@ class TiffFile:
         """
         page = self.pages[index]
         where = f"{self.path}: page {index + 1}"
-        if self._descriptor is None:
-            raise ValueError(f"{self.path} is closed")
-        with reading(self.path):
-            data = [read_at(self._descriptor, *strip) for strip in zip(page.strip_offsets, page.strip_bytes, strict=True)]
+        data = [self._read_bytes(*strip) for strip in zip(page.strip_offsets, page.strip_bytes, strict=True)]
         found, expected = sum(map(len, data)), sum(page.strip_bytes)
         if found < expected:
             raise BadInput(f"{where}: truncated: {found} bytes found, {expected} expected")
@@ -80,6 +88,14 @@ class TiffFile:
         if self.packing == "none":
             return raw
         return unpack_4bit(raw)[:, : self.shape[1]]
+
+    def _read_bytes(self, offset: int, count: int) -> bytes:
+        if self._unpacked is not None:
+            return self._unpacked[offset : offset + count]
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        with reading(self.path):
+            return read_at(self._descriptor, offset, count)
 
     def _decode(self, page: TiffPage, strips: list[bytes], where: str) -> NDArray[Any]:
         width, dtype = page.width, self.dtype
@@ -130,10 +146,18 @@ def _wrap_page(page: TiffPage, strips: list[bytes], width: int, dtype: np.dtype[
     directory = tables + (8 * count if count > 1 else 0)
     offsets, counts = (tables, tables + 4 * count) if count > 1 else (starts[0], sizes[0])
     entries = [
-        (256, long4, 1, width), (257, long4, 1, page.height), (258, short, 1, dtype.itemsize * 8), (259, short, 1, page.compression),
-        (262, short, 1, 1), (273, long4, count, offsets), (277, short, 1, 1), (278, long4, 1, page.rows_per_strip),
-        (279, long4, count, counts), (317, short, 1, page.predictor), (339, short, 1, sample_format),
-    ]  # fmt: skip
+        (256, long4, 1, width),
+        (257, long4, 1, page.height),
+        (258, short, 1, dtype.itemsize * 8),
+        (259, short, 1, page.compression),
+        (262, short, 1, 1),
+        (273, long4, count, offsets),
+        (277, short, 1, 1),
+        (278, long4, 1, page.rows_per_strip),
+        (279, long4, count, counts),
+        (317, short, 1, page.predictor),
+        (339, short, 1, sample_format),
+    ]
     table = struct.pack(f"{order}{2 * count}I", *starts, *sizes) if count > 1 else b""
     packed = b"".join(
         struct.pack(f"{order}HHI" + ("I" if kind == long4 else "HH"), tag, kind, n, *([value] if kind == long4 else [value, 0]))
@@ -153,7 +177,7 @@ def _find_dtype(page: TiffPage, path: Path | str) -> np.dtype[Any]:
 
 
 def find_packing(page: TiffPage) -> Packing:
-    """Whether two 4-bit pixels share a byte: in rows as the tags say, or in an image of half the width, as only its size says."""
+    """Whether two 4-bit pixels share a byte: "rows" as the tags say, "half-width" as only the image's size says."""
     if page.bits == 4:
         return "rows"
     size = (page.width, page.height)

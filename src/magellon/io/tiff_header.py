@@ -5,6 +5,7 @@ Source: Adobe, TIFF 6.0 (1992); the BigTIFF extension (2007).
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,13 +64,16 @@ class TiffHeader:
     pages: tuple[TiffPage, ...]
 
 
-def read_tiff_header(path: Path | str) -> TiffHeader:
+def read_tiff_header(path: Path | str, unpacked: bytes | None = None) -> TiffHeader:
     """Read every page's directory.
+
+    Args:
+        unpacked: the file's content where `path` is a compressed file, else None.
 
     Raises:
         BadInput: not a TIFF file, without pages, truncated, or a kind of image that a detector does not write.
     """
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb") if unpacked is None else BytesIO(unpacked) as file:
         return _Reader(path, file).read()
 
 
