@@ -56,8 +56,8 @@ class PickTable:
 def read_pick_table(path: Path, pixel_size: AngstromPerPixel) -> PickTable:
     """Read coordinates from a STAR file of picks or of particles.
 
-    Picks have true coordinates, fractions included. Particles have origins as well; then RELION truncates the coordinate
-    and the particle lies at trunc(coordinate) - origin.
+    Picks have true coordinates, fractions included. Refined particles have origins as well; then RELION truncates the
+    coordinate and the particle lies at trunc(coordinate) - origin. Origins that are all zero say nothing.
 
     Raises:
         BadInput: no coordinates in the file, or one that is not a finite number.
@@ -72,7 +72,8 @@ def read_pick_table(path: Path, pixel_size: AngstromPerPixel) -> PickTable:
         origins = np.array([table.floats("rlnOriginYAngst"), table.floats("rlnOriginXAngst")], dtype=np.float64).T.reshape(
             -1, 2
         )
-        centres = np.trunc(centres) - origins / pixel_size
+        if origins.any():
+            centres = np.trunc(centres) - origins / pixel_size
     scores = np.array(table.floats("rlnAutopickFigureOfMerit", NO_SCORE), dtype=np.float64)
     scores = np.where(np.isfinite(scores), scores, NO_SCORE)
     others = {label: table.texts(label) for label in table if label not in _REPLACED}

@@ -126,6 +126,13 @@ def test_origins_of_refined_particles_recentre_the_boxes(tmp_path: Path) -> None
     assert particles.floats("rlnOriginXAngst") == pytest.approx([-0.24], abs=1e-6)
 
 
+def test_origins_that_are_all_zero_do_not_truncate(tmp_path: Path) -> None:
+    example = make_input(tmp_path, [(150.9, 100.0)], rlnOriginXAngst=["0.0"], rlnOriginYAngst=["0.0"])
+    particles = read_star(extract(example, tmp_path, box_size=32).particles.star)["particles"]
+    assert particles.floats("rlnCoordinateX") == [151.0]
+    assert particles.floats("rlnOriginXAngst") == pytest.approx([0.12], abs=1e-6)
+
+
 def test_without_ctf_there_are_no_ctf_columns(tmp_path: Path) -> None:
     example = make_input(tmp_path).model_copy(update={"ctf": None})
     particles = read_star(extract(example, tmp_path, box_size=32).particles.star)["particles"]
