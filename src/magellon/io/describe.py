@@ -79,14 +79,17 @@ class _Pixels:
 
     def add(self, image: NDArray[Any]) -> None:
         values = image.astype(np.float32)
-        finite = np.isfinite(values)
-        self._bad += values.size - int(np.count_nonzero(finite))
-        values[~finite] = 0
-        if finite.any():
-            wide = image[finite].astype(np.float64)
-            self._low, self._high = min(self._low, float(wide.min())), max(self._high, float(wide.max()))
-            self._total, self._squares = self._total + float(wide.sum()), self._squares + float(np.square(wide).sum())
-            self._count += wide.size
+        known = image
+        if image.dtype.kind == "f":
+            finite = np.isfinite(image)
+            known = image[finite]
+            self._bad += image.size - known.size
+            values[~finite] = 0
+        if known.size:
+            self._low, self._high = min(self._low, float(known.min())), max(self._high, float(known.max()))
+            self._total += float(known.sum(dtype=np.float64))
+            self._squares += float(np.square(known, dtype=np.float64).sum())
+            self._count += known.size
         if max(values.shape) <= _GALLERY_BOX:
             self._small.append(values)
         elif self._sum is None:
@@ -186,9 +189,9 @@ def _describe_eer(path: Path, size: int) -> FileDescription:
         }
         facts |= {name: value for name, value in movie.metadata.items() if value}
         raw_frames = movie.raw_frames
-    return FileDescription(
-        path, f"EER movie of {raw_frames} raw frames", facts, measure_pixels([image]), _as_picture(image, size)
-    )
+    pixels = _Pixels(size)
+    pixels.add(image)
+    return FileDescription(path, f"EER movie of {raw_frames} raw frames", facts, pixels.statistics, pixels.picture)
 
 
 def _describe_star(path: Path) -> FileDescription:
