@@ -9,7 +9,7 @@ from magellon.cli.console import say_error
 from magellon.cli.demo import run_demo
 from magellon.cli.doctor.command import run_doctor
 from magellon.cli.process import process_folder
-from magellon.cli.run.command import RUN_SETTINGS, run_step
+from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
 from magellon.errors import MagellonError
@@ -21,9 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("simulate")(simulate)
+app.command("simulate", context_settings=OWN_FLAGS)(simulate)
 app.command("process")(process_folder)
-app.command("run", context_settings=RUN_SETTINGS)(run_step)
+app.command("run", context_settings=OWN_FLAGS)(run_step)
 app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)

@@ -12,13 +12,13 @@ from magellon.cli.run.options import collect_params, make_signature_parameter, r
 from magellon.cli.run.reporting import run_request
 from magellon.contracts.description import Description
 
-RUN_SETTINGS = {
+OWN_FLAGS = {
     "allow_interspersed_args": False,
     "ignore_unknown_options": True,
     "allow_extra_args": True,
     "help_option_names": [],
 }
-"""Everything after CATEGORY is left to the backend's own command."""
+"""For commands whose flags are made from types when they run: what follows is left to them, `--help` too."""
 
 
 Target = Annotated[str | None, typer.Argument(metavar="CATEGORY[/BACKEND]", show_default=False)]

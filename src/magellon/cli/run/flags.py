@@ -17,8 +17,8 @@ from magellon.platform.store.roots import HOME_ROOT, Roots
 OPTICS, MOVIES, EARLIER, RUNNING = "Optics, where the files do not say", "Movies", "Results of earlier steps", "Running"
 
 
-def _option(text: str, panel: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
+def _option(text: str, panel: str, metavar: str | None = None, *flags: str) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
 def _common_options(
@@ -40,14 +40,20 @@ def _common_options(
 def _optics_options(
     pixel_size: Annotated[float | None, _option("Of the image as stored.", OPTICS, "Å/px")] = None,
     voltage: Annotated[float | None, _option("Of the microscope (300 if nothing says otherwise).", OPTICS, "kV")] = None,
-    cs: Annotated[float | None, _option("Spherical aberration (2.7 if nothing says otherwise).", OPTICS, "mm")] = None,
+    cs: Annotated[
+        float | None,
+        _option("Spherical aberration (2.7 if nothing says otherwise).", OPTICS, "mm", "--cs", "--spherical-aberration"),
+    ] = None,
     amplitude_contrast: Annotated[float | None, _option("0..1 (0.1 if nothing says otherwise).", OPTICS, "X")] = None,
     optics_group: Annotated[str | None, _option("Name of the optics group.", OPTICS, "TEXT")] = None,
 ) -> None: ...
 
 
 def _movie_options(
-    exposure: Annotated[float | None, _option("Per frame as stored; left out, no dose weighting.", MOVIES, "e/Å²")] = None,
+    exposure: Annotated[
+        float | None,
+        _option("Per frame as stored; left out, no dose weighting.", MOVIES, "e/Å²", "--exposure", "--exposure-per-frame"),
+    ] = None,
     pre_exposure: Annotated[float | None, _option("Before the first frame (0 if left out).", MOVIES, "e/Å²")] = None,
     gain: Annotated[Path | None, _option("Gain reference.", MOVIES, "FILE")] = None,
     gain_rotation: Annotated[

@@ -13,6 +13,9 @@ from rich.markup import escape
 from magellon.errors import BadInput
 
 Schema = Mapping[str, Any]
+PANEL = "Parameters of the backend"
+ALIASES = {"spherical_aberration": ("--cs",), "exposure_per_frame": ("--exposure",)}
+"""Short flags that mean the same in every command."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,17 @@ def _say_limits(properties: Schema) -> str:
     return ", ".join(f"{word} {properties[key]:g}" for key, word in words.items() if key in properties)
 
 
-def make_signature_parameter(parameter: Parameter, flag: str) -> inspect.Parameter:
+def make_signature_parameter(parameter: Parameter, flag: str, panel: str = PANEL) -> inspect.Parameter:
     """The parameter as a Typer option that is None unless given: only what a person says reaches the backend."""
     default = [f"default {parameter.default_text}"] if parameter.default is not None else []
     details = "; ".join([*default, *filter(None, [parameter.limits])])
     option = typer.Option(
         flag,
+        *ALIASES.get(parameter.name, ()),
         help=escape(parameter.description + (f" ({details})" if details else "")),
         metavar=None if parameter.choices else parameter.metavar,
         show_default=False,
-        rich_help_panel="Parameters of the backend",
+        rich_help_panel=panel,
     )
     annotation: Any = Annotated[_python_type(parameter) | None, option]
     return inspect.Parameter(python_name(parameter.name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
