@@ -15,7 +15,8 @@ from magellon.io.mrc import MrcFile
 from magellon.io.mrc_header import MrcHeader
 from magellon.io.picture import shrink
 from magellon.io.star import read_star
-from magellon.io.tiff import TiffFile, find_pixel_size
+from magellon.io.tiff import TiffFile
+from magellon.io.tiff_header import find_pixel_size
 
 _MRC, _TIFF = {".mrc", ".mrcs", ".st", ".map", ".ali", ".rec"}, {".tif", ".tiff", ".gain"}
 SUFFIXES = (*sorted(_MRC | _TIFF), ".eer", ".dm3", ".dm4", ".star")

@@ -4,7 +4,6 @@ Source: Guo et al. 2020, IUCrJ 7, 860; `magellon.io.eer_encoder` describes the c
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
-from magellon.io.eer_encoder import CODINGS, EerCoding
+from magellon.io.eer_header import EerCoding, read_eer_header
 from magellon.io.files import reading
 from magellon.io.movie_reader import MovieReader
 from magellon.io.mrc import read_at
-from magellon.io.tiff_header import EER_METADATA, TiffPage, read_tiff_header
-
-_RUN_BITS, _X_BITS, _Y_BITS = 65007, 65008, 65009
-_ITEM = re.compile(r'<item name="([^"<>]+)"(?: unit="([^"<>]*)")?>([^<]*)</item>')
 
 
 class EerMovie(MovieReader):
@@ -42,30 +37,18 @@ class EerMovie(MovieReader):
             raise BadInput(f"{path}: EER upsampling {upsampling} is none of 1, 2, 4")
         if grouping < 1:
             raise BadInput(f"{path}: EER grouping {grouping} is not positive")
-        pages = read_tiff_header(path).pages
-        self._pages = tuple(page for page in pages if page.compression in CODINGS)
-        if not self._pages:
-            raise BadInput(
-                f"{path}: not an EER movie: compression {pages[0].compression} is none of {', '.join(map(str, CODINGS))}"
-            )
-        first = self._pages[0]
-        for number, page in enumerate(self._pages, 1):
-            if (page.width, page.height, page.compression) != (first.width, first.height, first.compression):
-                raise BadInput(
-                    f"{path}: raw frame {number} is {page.width} x {page.height} of compression {page.compression}, "
-                    f"the first {first.width} x {first.height} of {first.compression}"
-                )
-        self._coding = _find_coding(first, path)
-        self.raw_frames = len(self._pages)
+        header = read_eer_header(path)
+        self._pages, self._coding = header.pages, header.coding
+        self.raw_frames = len(header.pages)
         """Frames stored in the file."""
         self.grouping, self.upsampling = grouping, upsampling
         self.frames = self.raw_frames // grouping
         if self.frames == 0:
             raise BadInput(f"{path}: {self.raw_frames} raw frames found, fewer than one group of {grouping}")
-        self.height, self.width = first.height * upsampling, first.width * upsampling
-        self.metadata = parse_metadata(first)
+        self.height, self.width = header.height * upsampling, header.width * upsampling
+        self.metadata = header.metadata
         """Items of the acquisition metadata by name, as text."""
-        self.pixel_size = _find_pixel_size(first, upsampling)
+        self.pixel_size = None if header.pixel_size is None else header.pixel_size / upsampling
         with reading(path):
             self._descriptor: int | None = os.open(path, os.O_RDONLY)
 
@@ -143,29 +126,3 @@ def _add_whole_symbols(data: bytes, image: NDArray[Any], shape: tuple[int, int],
 
 def _not_at_end(where: str, shape: tuple[int, int]) -> BadInput:
     return BadInput(f"{where}: damaged or truncated: its events do not end at the last of {shape[0]} x {shape[1]} pixels")
-
-
-def _find_coding(page: TiffPage, path: Path | str) -> EerCoding:
-    if page.compression != 65002:
-        return CODINGS[page.compression]
-    run, x, y = (int(page.number(tag) or default) for tag, default in ((_RUN_BITS, 7), (_X_BITS, 2), (_Y_BITS, 2)))
-    if not (4 <= run <= 14 and 1 <= x <= 2 and 1 <= y <= 2 and 9 <= run + x + y <= 16):
-        raise BadInput(f"{path}: EER codes of {run} run bits and {x} x {y} sub-pixel bits are not supported")
-    return EerCoding(65002, run, x, y)
-
-
-def parse_metadata(page: TiffPage) -> dict[str, str]:
-    """The items of the XML that the first page of an EER file carries; empty when there is none."""
-    return {name: value.strip() for name, _, value in _ITEM.findall(page.text(EER_METADATA))}
-
-
-def _find_pixel_size(page: TiffPage, upsampling: int) -> float | None:
-    """Å/px from the metadata, when it is of the order of a specimen's rather than a detector's pixel."""
-    for name, unit, value in _ITEM.findall(page.text(EER_METADATA)):
-        if name == "sensorPixelSize.width" and unit == "m":
-            try:
-                size = float(value) * 1e10 / upsampling
-            except ValueError:
-                return None
-            return size if 0.05 < size < 100 else None
-    return None

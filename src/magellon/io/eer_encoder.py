@@ -6,40 +6,17 @@ codes, least significant bit first: the number of empty pixels before the next e
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magellon.io.eer_header import CODINGS, EerCoding
 from magellon.io.files import replacing
 
 SUB_PIXELS = 4
 """Positions within a pixel along each axis."""
-
-
-@dataclass(frozen=True)
-class EerCoding:
-    """How a compression number writes its codes."""
-
-    compression: int
-    run_bits: int
-    x_bits: int = 2
-    y_bits: int = 2
-
-    @property
-    def full_run(self) -> int:
-        """The run length that stands for empty pixels without an event after them."""
-        return (1 << self.run_bits) - 1
-
-    @property
-    def full_run_bits(self) -> int:
-        """Only the 8-bit coding keeps the sub-pixel bits after a full run."""
-        return self.run_bits + self.x_bits + self.y_bits if self.compression == 65000 else self.run_bits
-
-
-CODINGS = {65000: EerCoding(65000, 8), 65001: EerCoding(65001, 7), 65002: EerCoding(65002, 6, 2, 2)}
 
 
 def encode_events(events: NDArray[np.integer[Any]], shape: tuple[int, int], coding: EerCoding) -> bytes:

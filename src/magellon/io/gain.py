@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from magellon.errors import BadInput
 from magellon.io.dm4 import read_dm4
 from magellon.io.files import find_suffix
-from magellon.io.movie_reader import MovieFormat
+from magellon.io.movie_header import MovieFormat
 from magellon.io.mrc import open_mrc, require_finite
 from magellon.io.tiff import TiffFile
 

@@ -9,28 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from magellon.errors import BadInput
 from magellon.io.eer import EerMovie
-from magellon.io.files import find_suffix
-from magellon.io.movie_reader import MovieFormat, MovieReader
+from magellon.io.movie_header import find_movie_format
+from magellon.io.movie_reader import MovieReader
 from magellon.io.mrc import MrcFile, require_finite
-from magellon.io.tiff import TiffFile, find_pixel_size
-
-_SUFFIXES: dict[str, MovieFormat] = {
-    ".mrc": "mrc", ".mrcs": "mrc", ".st": "mrc", ".map": "mrc", ".tif": "tiff", ".tiff": "tiff", ".eer": "eer", ".ecc": "eer",
-}  # fmt: skip
-
-
-def find_movie_format(path: Path | str) -> MovieFormat:
-    """The format by the file's name, without `.gz` and `.bz2`.
-
-    Raises:
-        BadInput: a suffix that is none of a movie.
-    """
-    found = _SUFFIXES.get(find_suffix(path))
-    if found is None:
-        raise BadInput(f"{path}: not a movie: its name ends in none of {', '.join(_SUFFIXES)}")
-    return found
+from magellon.io.tiff import TiffFile
+from magellon.io.tiff_header import find_pixel_size
 
 
 def open_movie(path: Path | str, *, eer_upsampling: int = 1, eer_grouping: int | None = None) -> MovieReader:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
-MovieFormat = Literal["mrc", "tiff", "eer"]
+from magellon.io.movie_header import MovieFormat
 
 
 class MovieReader:

@@ -4,11 +4,10 @@ Arrays are in the file's own row order; who reads a movie or a gain turns them (
 """
 
 import os
-import re
 import struct
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import imagecodecs
 import numpy as np
@@ -17,15 +16,10 @@ from numpy.typing import NDArray
 from magellon.errors import BadInput
 from magellon.io.files import is_compressed, open_binary, reading
 from magellon.io.mrc import read_at, unpack_4bit
-from magellon.io.tiff_header import DESCRIPTION, RESOLUTION_UNIT, X_RESOLUTION, TiffPage, read_tiff_header
+from magellon.io.tiff_header import Packing, TiffPage, find_packing, read_tiff_header
 
 _COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}
 _KINDS = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_HALF_WIDTHS = {(5760, 8184), (4092, 11520), (3710, 7676), (3838, 7420)}
-"""Sizes (either way) at which a byte image of a K3 or K2 in super-resolution holds two pixels a byte, as RELION decides."""
-_PIXEL_SIZE = re.compile(r"pixel[ _]?(?:size|spacing)\s*[:=]?\s*([0-9.]+(?:[eE][-+]?\d+)?)", re.IGNORECASE)
-
-Packing = Literal["none", "rows", "half-width"]
 
 
 class TiffFile:
@@ -174,25 +168,3 @@ def _find_dtype(page: TiffPage, path: Path | str) -> np.dtype[Any]:
     if page.bits % 8 or code not in _KINDS:
         raise BadInput(f"{path}: pixels of {page.bits} bits, sample format {page.sample_format}, are not supported")
     return np.dtype(code)
-
-
-def find_packing(page: TiffPage) -> Packing:
-    """Whether two 4-bit pixels share a byte: "rows" as the tags say, "half-width" as only the image's size says."""
-    if page.bits == 4:
-        return "rows"
-    size = (page.width, page.height)
-    return "half-width" if page.bits == 8 and (size in _HALF_WIDTHS or size[::-1] in _HALF_WIDTHS) else "none"
-
-
-def find_pixel_size(page: TiffPage) -> float | None:
-    """Å/px from the description or the resolution tags, when it is of the order of a microscope's."""
-    per_unit = page.number(X_RESOLUTION)
-    unit = {2: 2.54e8, 3: 1e8}.get(int(page.number(RESOLUTION_UNIT) or 0))
-    if per_unit and unit and 0.05 < unit / per_unit < 100:
-        return unit / per_unit
-    found = _PIXEL_SIZE.search(page.text(DESCRIPTION))
-    try:
-        size = float(found.group(1)) if found else 0.0
-    except ValueError:
-        return None
-    return size if 0.05 < size < 100 else None

@@ -3,11 +3,12 @@
 Source: Adobe, TIFF 6.0 (1992); the BigTIFF extension (2007).
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from magellon.errors import BadInput
 from magellon.io.files import reading
@@ -17,6 +18,11 @@ _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i
 _MAX_PAGES = 1 << 20
 _MAX_VALUE_BYTES = 1 << 26
 _MAX_DIMENSION = 1 << 24
+
+Packing = Literal["none", "rows", "half-width"]
+_HALF_WIDTHS = {(5760, 8184), (4092, 11520), (3710, 7676), (3838, 7420)}
+"""Sizes (either way) at which a byte image of a K3 or K2 in super-resolution holds two pixels a byte, as RELION decides."""
+_PIXEL_SIZE = re.compile(r"pixel[ _]?(?:size|spacing)\s*[:=]?\s*([0-9.]+(?:[eE][-+]?\d+)?)", re.IGNORECASE)
 
 Tag = int | float | bytes | tuple[int | float, ...]
 
@@ -190,3 +196,25 @@ def _numbers(tags: dict[int, Tag], tag: int, where: str) -> tuple[int, ...]:
     if any(not isinstance(v, int) or v < 0 for v in values):
         raise BadInput(f"{where}: tag {tag} holds no offsets: damaged")
     return values  # type: ignore[return-value]
+
+
+def find_packing(page: TiffPage) -> Packing:
+    """Whether two 4-bit pixels share a byte: "rows" as the tags say, "half-width" as only the image's size says."""
+    if page.bits == 4:
+        return "rows"
+    size = (page.width, page.height)
+    return "half-width" if page.bits == 8 and (size in _HALF_WIDTHS or size[::-1] in _HALF_WIDTHS) else "none"
+
+
+def find_pixel_size(page: TiffPage) -> float | None:
+    """Å/px from the description or the resolution tags, when it is of the order of a microscope's."""
+    per_unit = page.number(X_RESOLUTION)
+    unit = {2: 2.54e8, 3: 1e8}.get(int(page.number(RESOLUTION_UNIT) or 0))
+    if per_unit and unit and 0.05 < unit / per_unit < 100:
+        return unit / per_unit
+    found = _PIXEL_SIZE.search(page.text(DESCRIPTION))
+    try:
+        size = float(found.group(1)) if found else 0.0
+    except ValueError:
+        return None
+    return size if 0.05 < size < 100 else None
