@@ -1,7 +1,8 @@
 """How the specimen moves under the beam: one trajectory for the whole field and a smooth local motion about it.
 
-Displacements are of the content, in Å, (x, y), relative to the first frame. Local motion is a sum of temporal modes times fields
-made of low-order polynomials and one bell, so that no program's own model fits it exactly. It averages to zero over the field.
+Displacements are of the content, in Å, (x, y), relative to the first frame. Local motion is a sum of temporal modes times
+fields made of low-order polynomials and one bell, so that no program's own model fits it exactly. It averages to zero over the
+field.
 """
 
 import math
@@ -43,7 +44,7 @@ class Motion:
 
     def displacement(self, points_px: Array, frame: int) -> Array:
         """Displacement (n, 2) of points (n, 2), (x, y) in pixels, in a frame counted from 0."""
-        return self.global_shifts[frame] + self.local(points_px, frame)
+        return np.asarray(self.global_shifts[frame] + self.local(points_px, frame))
 
 
 def local_basis(points_px: Array, shape: tuple[int, int], bell: tuple[float, float, float]) -> Array:

@@ -1,9 +1,9 @@
 """From the truth of a movie to what its camera should see in each frame.
 
 The weak-phase image is linear, so it is put together in Fourier space. Each particle is propagated to the movie's mean defocus
-in a small box (exp(i pi lambda h k²) of its height h, a delocalisation of a few Å), which gives two real images: one that the CTF
--sin chi applies to and one for -cos chi. Boxes are placed with the particle's own displacement in each frame; the moving ice is
-warped by the same field; the global displacement and the blur within a frame are factors of the transform.
+in a small box (exp(i pi lambda h k²) of its height h, a delocalisation of a few Å), which gives two real images: one that the
+CTF -sin chi applies to and one for -cos chi. Boxes are placed with the particle's own displacement in each frame; the moving
+ice is warped by the same field; the global displacement and the blur within a frame are factors of the transform.
 """
 
 import math
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
-from magellon.algorithms.optics import CtfModel, ctf_phase, electron_wavelength, exposure_weights
+from magellon.algorithms.optics import CtfModel, critical_exposure, ctf_phase, electron_wavelength
 from magellon.simulation.detector import Detector, signal_transfer
 from magellon.simulation.ice import BrownianIce, ice_phase_spectrum, inelastic_path
-from magellon.simulation.motion_model import field_points
+from magellon.simulation.motion_model import field_points, local_basis
 from magellon.simulation.phantoms import AtomicModel
 from magellon.simulation.projection import Grid, euler_matrices, fast_size, fitting_box, project_atoms
 from magellon.simulation.scattering import interaction_constant
@@ -63,6 +63,8 @@ class Renderer:
         self.loss = math.exp(-truth.surroundings.ice_thickness / inelastic_path(truth.optics.voltage))
         self.exposure = truth.exposure_per_frame * pixel_size**2 * self.loss
         self.k = torch.sqrt(self.k_squared)
+        self.frailty = -1 / (2 * critical_exposure(self.k, truth.optics.voltage))
+        self.drift = _dense_fields(truth, self.canvas)
         self.generator = torch.Generator().manual_seed(seed * 1_000_003 + truth.index)
 
     def frames(self) -> Iterator[NDArray[np.float32]]:
@@ -71,8 +73,7 @@ class Renderer:
         ice = self._start_ice()
         for frame in range(truth.frames):
             exposure = truth.pre_exposure + (frame + 0.5) * truth.exposure_per_frame
-            damage = exposure_weights(self.k, torch.tensor([exposure]), truth.optics.voltage)[0]
-            spectrum = self._particles(frame) * damage
+            spectrum = self._particles(frame).mul_(torch.exp(self.frailty * exposure))
             phase = torch.fft.irfft2(ice.advance(), s=self.canvas.shape) + self.static_phase
             spectrum += torch.fft.rfft2(self._warp(phase, frame)) * self.sine
             yield self._image(spectrum, truth.global_shifts[frame], truth.motion.blur[frame])
@@ -94,7 +95,8 @@ class Renderer:
             spectrum = spectrum * self.coma
         if absorb:
             spectrum = spectrum - self.absorption
-        spectrum = spectrum * torch.exp(-2j * math.pi * shift[1] * self.k_row) * torch.exp(-2j * math.pi * shift[0] * self.k_column)
+        spectrum = spectrum * torch.exp(-2j * math.pi * shift[1] * self.k_row)
+        spectrum *= torch.exp(-2j * math.pi * shift[0] * self.k_column)
         if np.hypot(*blur) > 0.05:
             spectrum *= torch.sinc(self.k_row * blur[1] + self.k_column * blur[0])
         top, left = self.canvas.offset
@@ -111,7 +113,8 @@ class Renderer:
             local = self.truth.motion.local(boxes.points_px - (left, top), frame) / self.truth.pixel_size
             place_boxes(in_phase, boxes.in_phase, boxes.points_px + local, boxes.box)
             place_boxes(quadrature, boxes.quadrature, boxes.points_px + local, boxes.box)
-        return torch.fft.rfft2(in_phase) * self.sine + torch.fft.rfft2(quadrature) * self.cosine
+        total: Tensor = torch.fft.rfft2(in_phase).mul_(self.sine)
+        return total.add_(torch.fft.rfft2(quadrature).mul_(self.cosine))
 
     def _project(self, models: Sequence[AtomicModel]) -> Iterator[Boxes]:
         truth, particles = self.truth, self.truth.particles
@@ -134,21 +137,16 @@ class Renderer:
 
     def _warp(self, phase: Tensor, frame: int) -> Tensor:
         """Move the ice by the local displacement of a frame."""
-        local = self.truth.motion.local(field_points(self.truth.shape, self.canvas.knots), frame)
-        if np.abs(local).max() < 1e-3:
+        if not self.truth.motion.temporal[:, frame].any():
             return phase
+        field = torch.zeros_like(self.drift[0])
+        for mode, amount in zip(self.drift, self.truth.motion.temporal[:, frame], strict=True):
+            field.add_(mode, alpha=float(amount))
         height, width = self.canvas.shape
-        knots = torch.from_numpy(local / self.truth.pixel_size).float().reshape(self.canvas.knots, self.canvas.knots, 2)
-        # Content moved by d: the pixel at x shows what was at x - d. In units of half the canvas, as grid_sample wants it.
-        field = -knots.permute(2, 0, 1) * torch.tensor([2 / (width - 1), 2 / (height - 1)])[:, None, None]
-        dense = torch.nn.functional.interpolate(field[None], size=self.truth.shape, mode="bilinear", align_corners=True)
-        top, left = self.canvas.offset
-        below, right = height - top - self.truth.shape[0], width - left - self.truth.shape[1]
-        dense = torch.nn.functional.pad(dense, (left, right, top, below), mode="replicate")[0]
-        dense[0] += torch.linspace(-1, 1, width)[None, :]
-        dense[1] += torch.linspace(-1, 1, height)[:, None]
+        field[..., 0] += torch.linspace(-1, 1, width)[None, :]
+        field[..., 1] += torch.linspace(-1, 1, height)[:, None]
         return torch.nn.functional.grid_sample(
-            phase[None, None], dense.permute(1, 2, 0)[None], mode="bicubic", padding_mode="border", align_corners=True
+            phase[None, None], field[None], mode="bicubic", padding_mode="border", align_corners=True
         )[0, 0]
 
 
@@ -157,7 +155,8 @@ def project_particles(model: AtomicModel, particles: ParticleTruth, optics: Opti
     frames = np.array(optics.magnification) @ euler_matrices(particles.rot, particles.tilt, particles.psi)[:, :2]
     kept = None
     if (particles.kind == "broken").any():
-        kept = particles.cut[:, :3] @ model.positions.T <= np.where(particles.kind == "broken", particles.cut[:, 3], np.inf)[:, None]
+        plane = np.where(particles.kind == "broken", particles.cut[:, 3], np.inf)
+        kept = particles.cut[:, :3] @ model.positions.T <= plane[:, None]
     return project_atoms(model, frames, grid, kept) * interaction_constant(optics.voltage)
 
 
@@ -217,6 +216,24 @@ def coma_phase(optics: OpticsTruth, k_row: Tensor, k_column: Tensor) -> Tensor |
     scale = 2 * math.pi * optics.spherical_aberration * 1e7 * electron_wavelength(optics.voltage) ** 2
     angle = scale * (k_row**2 + k_column**2) * (k_column * tilt_x + k_row * tilt_y)
     return torch.polar(torch.ones_like(angle), -angle)
+
+
+def _dense_fields(truth: MovieTruth, canvas: Canvas) -> Tensor:
+    """What each temporal mode of the local motion takes from the place at which a pixel looks into the ice.
+
+    Returns:
+        (modes, height, width, 2) in halves of the canvas, (x, y), the units of `grid_sample`; zero motion gives zero.
+    """
+    height, width = canvas.shape
+    top, left = canvas.offset
+    points = field_points(truth.shape, canvas.knots)
+    basis = local_basis(points, truth.shape, truth.motion.bell)
+    knots = -(basis @ np.swapaxes(truth.motion.coefficients, 1, 2)) / truth.pixel_size * (2 / (width - 1), 2 / (height - 1))
+    field = torch.from_numpy(knots).float().reshape(-1, canvas.knots, canvas.knots, 2).permute(0, 3, 1, 2)
+    dense = torch.nn.functional.interpolate(field, size=truth.shape, mode="bicubic", align_corners=True)
+    below, right = height - top - truth.shape[0], width - left - truth.shape[1]
+    padded = torch.nn.functional.pad(dense, (left, right, top, below), mode="replicate")
+    return padded.permute(0, 2, 3, 1).contiguous()
 
 
 def _plan_canvas(truth: MovieTruth) -> Canvas:

@@ -39,7 +39,7 @@ def write_particles(path: Path, truth: SessionTruth) -> None:
         )
         for label, values in zip(_LABELS, columns, strict=True):
             rows[label].extend(values)
-    table = {
+    table: dict[str, list[Any]] = {
         "rlnOpticsGroup": [1],
         "rlnOpticsGroupName": ["opticsGroup1"],
         "rlnMicrographOriginalPixelSize": [optics.nominal_pixel_size],

@@ -1,8 +1,8 @@
 """Phantoms: proteins that never existed, built by code, with everything a map of 3 Å can show.
 
-A phantom is packed like a protein: domains (ellipsoids) are filled with right-handed alpha-helices, 10 Å apart, each domain in its
-own direction, at the density of protein (one heavy atom in about 17 Å³). So it is chiral at every scale, has features at 10 Å
-(helices), 5 Å (pitch) and below 3 Å (atoms), and its contrast in ice follows from the scattering of its atoms alone.
+A phantom is packed like a protein: domains (ellipsoids) are filled with right-handed alpha-helices, 10 Å apart, each domain in
+its own direction, at the density of protein (one heavy atom in about 17 Å³). So it is chiral at every scale, has features at
+10 Å (helices), 5 Å (pitch) and below 3 Å (atoms), and its contrast in ice follows from the scattering of its atoms alone.
 """
 
 import math
@@ -92,13 +92,13 @@ PLANS: dict[str, Plan] = {
     "asymmetric": Plan(
         "C1",
         (
-            Domain((0, 0, 0), (38, 30, 44), (0.1, 0.2, 1)),
-            Domain((46, 10, 28), (24, 20, 34), (1, 0.2, 0.5)),
-            Domain((-34, 32, 22), (20, 26, 30), (0.3, 1, 0.4)),
-            Domain((-20, -40, -16), (22, 18, 36), (0.2, -0.8, 1)),
-            Domain((16, 26, -52), (18, 22, 30), (0.9, 0.6, -0.5)),
-            Domain((52, -30, -18), (16, 16, 28), (-0.6, 1, 0.1)),
-            Domain((8, -6, 70), (15, 19, 26), (-1, 0.4, 0.3)),
+            Domain((0, 0, 0), (42, 36, 48), (0.1, 0.2, 1)),
+            Domain((46, 10, 28), (30, 26, 38), (1, 0.2, 0.5)),
+            Domain((-34, 34, 22), (27, 30, 36), (0.3, 1, 0.4)),
+            Domain((-22, -42, -16), (28, 26, 38), (0.2, -0.8, 1)),
+            Domain((16, 28, -54), (25, 27, 33), (0.9, 0.6, -0.5)),
+            Domain((50, -28, -18), (23, 22, 32), (-0.6, 1, 0.1)),
+            Domain((6, -8, 66), (21, 24, 30), (-1, 0.4, 0.3)),
         ),
     ),
     "monomer": Plan(
@@ -176,9 +176,9 @@ def build_phantom(name: str) -> AtomicModel:
     positions = np.concatenate([positions @ operator.T for operator in operators])
     elements = np.tile(elements, len(operators))
     if plan.symmetry == "C1":
-        positions = positions - (positions.max(axis=0) + positions.min(axis=0)) / 2
+        positions = positions - positions.mean(axis=0)
     elif plan.symmetry[0] == "C":
-        positions[:, 2] -= (positions[:, 2].max() + positions[:, 2].min()) / 2
+        positions[:, 2] -= positions[:, 2].mean()
     return AtomicModel(name, positions.astype(np.float32), elements, ("C", "N", "O"), symmetry=plan.symmetry)
 
 

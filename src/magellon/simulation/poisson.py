@@ -36,7 +36,7 @@ class PoissonSampler:
         # Cells in which the distribution steps are settled with the bits the table has no room for.
         split = np.flatnonzero(drawn == 255)
         position = (cell[split] + rng.random(split.size)) / _CELLS
-        drawn[split] = stats.poisson.ppf(position, level[split] * self.step).astype(np.uint8)
+        drawn[split] = np.asarray(stats.poisson.ppf(position, level[split] * self.step)).astype(np.uint8)
         self._add_rest(drawn, flat - level * np.float32(self.step), rng)
         if large.size:
             drawn[large] = np.minimum(rng.poisson(flat[large]), 254)

@@ -16,7 +16,7 @@ from magellon.simulation.phantoms import AtomicModel
 from magellon.simulation.scattering import form_factors_in_ice
 
 OVERSAMPLING = 2
-_CHUNK = 4_000_000
+_CHUNK = 500_000
 """Atoms spread at a time."""
 
 
@@ -99,7 +99,8 @@ def render_map(model: AtomicModel, grid: Grid) -> Tensor:
     total /= spreading[0][:, None, None] * spreading[1][None, :, None] * spreading[2][None, None, :]
     for axis, nyquist in enumerate((grid.box // 2, grid.box // 2, grid.box // 2)):
         total.select(axis, nyquist).zero_()
-    return torch.fft.irfftn(total, s=(grid.box,) * 3) / grid.pixel_size**3
+    volume: Tensor = torch.fft.irfftn(total, s=(grid.box,) * 3) / grid.pixel_size**3
+    return volume
 
 
 def _project_chunk(
@@ -145,15 +146,17 @@ def _spread(points: NDArray[np.floating], size: int, kept: NDArray[np.bool_] | N
     inside = np.all((whole >= 0) & (whole < size - 1), axis=-1)
     if kept is not None:
         inside &= kept
-    total = np.zeros(n * size**dimensions)
+    indices, weights = [], []
     for corner in range(2**dimensions):
-        bits = [(corner >> axis) & 1 for axis in range(dimensions)]
         index = image
         weight = inside.astype(np.float32)
-        for axis, bit in enumerate(bits):
+        for axis in range(dimensions):
+            bit = (corner >> axis) & 1
             index = index * size + np.where(inside, whole[..., axis] + bit, 0)
             weight = weight * (part[..., axis] if bit else 1 - part[..., axis])
-        total += np.bincount(index.ravel(), weight.ravel(), minlength=len(total))
+        indices.append(index.ravel())
+        weights.append(weight.ravel())
+    total = np.bincount(np.concatenate(indices), np.concatenate(weights), minlength=n * size**dimensions)
     return torch.from_numpy(total.astype(np.float32)).reshape(n, *[size] * dimensions)
 
 

@@ -178,7 +178,7 @@ def _scatter(
 def _edge_circle(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> tuple[float, float, float]:
     """A circle whose edge crosses the field and leaves more than half of it inside."""
     height, width = shape
-    angle, inset = rng.uniform(0, 2 * math.pi), rng.uniform(0.1, 0.4)
+    angle, inset = rng.uniform(0, 2 * math.pi), rng.uniform(0.05, 0.35)
     distance = radius - inset * min(shape)
     return (
         float(width / 2 + distance * math.cos(angle)),
@@ -195,7 +195,8 @@ def denature(model: AtomicModel, rng: np.random.Generator) -> AtomicModel:
     """What is left of a protein at the air-water interface: the same atoms in flat, shapeless lumps."""
     lumps = rng.normal(0, 1, (7, 3)) * model.radius * np.array([0.4, 0.4, 0.06])
     count = len(model.positions)
-    positions = lumps[rng.integers(0, len(lumps), count)] + rng.normal(0, 1, (count, 3)) * model.radius * np.array([0.2, 0.2, 0.08])
+    spread = model.radius * np.array([0.2, 0.2, 0.08])
+    positions = lumps[rng.integers(0, len(lumps), count)] + rng.normal(0, 1, (count, 3)) * spread
     inside = np.linalg.norm(positions, axis=1) < 1.4 * model.radius
     return AtomicModel(
         "denatured", positions[inside].astype(np.float32), model.elements[inside], model.species, b_factor=200.0

@@ -19,7 +19,7 @@ from magellon.io.tiff_movie import write_tiff_movie
 from magellon.simulation.detector import DETECTORS, Camera, Recorder, draw_defects, sample_camera
 from magellon.simulation.movie import Renderer
 from magellon.simulation.particle_star import write_particles
-from magellon.simulation.phantoms import AtomicModel, build_phantom, phantom_names
+from magellon.simulation.phantoms import build_phantom, phantom_names
 from magellon.simulation.projection import Grid, fitting_box, render_map
 from magellon.simulation.scene import Cast, denature, sample_movie, stream
 from magellon.simulation.spec import SessionSpec
@@ -139,7 +139,8 @@ def _render_all(out: Path, spec: SessionSpec, processes: int) -> Iterator[None]:
         try:
             actors, camera = assemble_cast(spec), make_camera(spec)
             for index in range(spec.movies):
-                yield render_movie(out, spec, actors, camera, sample_movie(spec, actors, index))
+                render_movie(out, spec, actors, camera, sample_movie(spec, actors, index))
+                yield
         finally:
             torch.set_num_threads(threads)
         return
@@ -166,14 +167,15 @@ def _as_bytes(frame: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _as_mode(frame: NDArray[Any], mode: str) -> NDArray[Any]:
     if mode == "float16":
-        return frame.astype(np.float16)
-    return np.clip(np.rint(frame), 0, 127).astype(np.int8)
+        return np.asarray(frame.astype(np.float16))
+    return np.asarray(np.clip(np.rint(frame), 0, 127).astype(np.int8))
 
 
 def _write_maps(out: Path, spec: SessionSpec, actors: Cast) -> None:
     for index, model in enumerate(actors.models[: actors.wanted]):
         box = fitting_box(model, spec.pixel_size)
-        write_mrc(out / "truth" / f"phantom_{index}.mrc", render_map(model, Grid(box, spec.pixel_size)).numpy(), spec.pixel_size)
+        volume = render_map(model, Grid(box, spec.pixel_size)).numpy()
+        write_mrc(out / "truth" / f"phantom_{index}.mrc", volume, spec.pixel_size)
 
 
 def _session_truth(spec: SessionSpec, actors: Cast, camera: Camera, movies: list[MovieTruth]) -> SessionTruth:

@@ -118,7 +118,7 @@ class SessionSpec:
     """0, 90, 180 or 270: how the gain file must be turned to lie as the movies do, before the flip."""
     gain_flip: Literal["none", "x", "y"] = "none"
     truth_images: bool = False
-    """Also write truth/NAME_exposure.mrc (noise-free, unmoved, undamaged) and truth/NAME_particles.mrc (the same without ice)."""
+    """Also write truth/NAME_exposure.mrc (noise-free, unmoved, undamaged) and truth/NAME_particles.mrc (without ice)."""
     optics: OpticsRanges = field(default_factory=OpticsRanges)
     specimen: SpecimenRanges = field(default_factory=SpecimenRanges)
     motion: MotionRanges = field(default_factory=MotionRanges)

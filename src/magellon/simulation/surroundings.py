@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
@@ -88,7 +87,7 @@ def smooth_noise(shape: tuple[int, int], length_px: float, generator: torch.Gene
     transform = complex_noise((shape[0], shape[1] // 2 + 1), generator)
     transform *= torch.exp(-(k_row**2 + k_column**2) * (2 * math.pi * length_px) ** 2 / 4)
     transform[0, 0] = 0
-    field = torch.fft.irfft2(transform, s=shape)
+    field: Tensor = torch.fft.irfft2(transform, s=shape)
     return field / field.double().pow(2).mean().sqrt().clamp(min=1e-12).float()
 
 
@@ -114,6 +113,7 @@ def _carbon_texture(truth: MovieTruth, canvas: Canvas, generator: torch.Generato
     constant = interaction_constant(truth.optics.voltage)
     power = constant**2 * truth.surroundings.carbon_thickness * _CARBON_DENSITY * factor**2 * structure
     amplitude = torch.sqrt(power * (canvas.shape[0] * canvas.shape[1])) / truth.pixel_size
-    return torch.fft.irfft2(complex_noise(amplitude.shape, generator) * amplitude, s=canvas.shape)
+    texture: Tensor = torch.fft.irfft2(complex_noise(amplitude.shape, generator) * amplitude, s=canvas.shape)
+    return texture
 
 

@@ -259,16 +259,20 @@ def parse_movie(document: Mapping[str, Any]) -> MovieTruth:
     around["contamination"] = tuple(Blob(**blob) for blob in around["contamination"])
     for key in ("ice_gradient", "carbon", "beam"):
         around[key] = None if around[key] is None else tuple(around[key])
-    columns = {key: np.asarray(value, dtype=np.float64) for key, value in particles.items() if key not in {"model", "kind", "cut"}}
+    lengths = ("x_px", "y_px", "rot", "tilt", "psi", "height")
+    columns = {key: np.asarray(particles[key], dtype=np.float64) for key in lengths}
     return MovieTruth(
         **{key: document[key] for key in ("name", "file", "index", "exposure_per_frame", "pre_exposure")},
         shape=tuple(document["shape"]),
         optics=OpticsTruth(**optics),
         surroundings=SurroundingsTruth(**around),
         motion=Motion(
-            tuple(motion["shape"]),
-            *(np.asarray(motion[key], dtype=np.float64) for key in ("global_shifts", "blur", "temporal", "coefficients")),
-            tuple(motion["bell"]),
+            shape=tuple(motion["shape"]),
+            global_shifts=np.asarray(motion["global_shifts"], dtype=np.float64),
+            blur=np.asarray(motion["blur"], dtype=np.float64),
+            temporal=np.asarray(motion["temporal"], dtype=np.float64),
+            coefficients=np.asarray(motion["coefficients"], dtype=np.float64),
+            bell=tuple(motion["bell"]),
         ),
         particles=ParticleTruth(
             **columns,
