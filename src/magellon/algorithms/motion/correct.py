@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_crop
-from magellon.algorithms.motion.coarse import align_coarsely
+from magellon.algorithms.motion.estimate import estimate_motion
 from magellon.algorithms.motion.exposure import DoseWeights, group_frames, plan_dose_weights
 from magellon.algorithms.motion.field import MotionField
 from magellon.algorithms.motion.frames import Overview, survey_movie
@@ -68,14 +68,9 @@ def correct_motion(
         factor = max(1, int(settings.resolution / 2 / pixel_size + 0.1))
         overview = survey_movie(frames, gain, defects, factor, settings.hot_pixel_sigma, budget)
         report(0.4, "aligning")
-        field = _estimate(overview, pixel_size, settings)
+        field = estimate_motion(overview.small, overview.factor, overview.frames.shape, pixel_size, settings, budget)
         report(0.6, "summing frames")
         return _sum(overview, field, pixel_size, settings, budget)
-
-
-def _estimate(overview: Overview, pixel_size: float, settings: MotionSettings) -> MotionField:
-    track = align_coarsely(overview.small, pixel_size * overview.factor) * overview.factor
-    return MotionField(overview.frames.shape, track)
 
 
 def _sum(overview: Overview, field: MotionField, pixel_size: float, settings: MotionSettings, budget: Budget) -> MotionResult:

@@ -1,0 +1,227 @@
+"""How far each patch of each frame is from where it should be: gradients of the likelihood of the alignment.
+
+Every frame of a patch is compared with the sum of the other frames in Fourier space. Writing Y_f for the transforms moved
+back by the present estimate and R for their sum, the log-likelihood of frame f has the gradient
+-Σ_k 2πk w(k) Im(conj(R) Y_f) and the curvature Σ_k (2πk)² w(k) Re(conj(R - Y_f) Y_f) with respect to its displacement; the
+frame's own term drops out of the gradient. The weight w = 2 S / (N ((F - 1) S + N)) follows from the powers of signal S and
+noise N, which are measured on the movie itself.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.motion.parallel import map_in_order
+
+_TAPER = 0.12
+_COARSEST = 200.0  # Å: larger features are ice and illumination, part of which stays with the camera
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Transforms of windows of the small frames, cut after moving each frame back by whole pixels."""
+
+    transforms: list[Tensor]
+    """Per patch (frames, rows, columns), complex64: the half plane up to the finest resolution, rows in `fft` order."""
+    centres: Tensor
+    """(patches, 2): (y, x) in pixels of the small frames."""
+    offsets: Tensor
+    """(frames, 2), int64: whole pixels by which each frame was moved back."""
+    box: tuple[int, int]
+    """(height, width) of the windows."""
+    pixel_size: float
+    """Of the small frames, Å."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Newton steps of every patch and frame."""
+
+    step: Tensor
+    """(frames, patches, 2), float64: (y, x) in Å."""
+    patch_information: Tensor
+    """(patches,), float64: mean over frames of the curvature, 1/Å²."""
+    frame_information: Tensor
+    """(frames,), float64: curvature of each frame relative to the mean."""
+
+
+def cut_patches(
+    small: Tensor, track: Tensor, grid: tuple[int, int], pixel_size: float, resolution: float, threads: int
+) -> Patches:
+    """Cut a grid of windows that together cover the frames.
+
+    Args:
+        small: (frames, height, width).
+        track: (frames, 2): coarse displacement in pixels of `small`.
+        grid: rows and columns of patches.
+        resolution: finest detail kept, Å.
+    """
+    height, width = small.shape[-2:]
+    box = (_fast_size(height / grid[0], height), _fast_size(width / grid[1], width))
+    offsets = track.round().long()
+    corners = [
+        (round(row * (height - box[0]) / max(1, grid[0] - 1)), round(column * (width - box[1]) / max(1, grid[1] - 1)))
+        for row in range(grid[0])
+        for column in range(grid[1])
+    ]
+    window = _edge_window(box[0])[:, None] * _edge_window(box[1])
+    rows = min(box[0] // 2 - 1, int(box[0] * pixel_size / resolution))
+    columns = min(box[1] // 2 - 1, int(box[1] * pixel_size / resolution))
+
+    def transform(corner: tuple[int, int]) -> Tensor:
+        y = [torch.arange(corner[0] + int(dy), corner[0] + int(dy) + box[0]) % height for dy in offsets[:, 0]]
+        x = [torch.arange(corner[1] + int(dx), corner[1] + int(dx) + box[1]) % width for dx in offsets[:, 1]]
+        images = torch.stack([_window(image, a, b) for image, a, b in zip(small, y, x, strict=True)])
+        images -= images.mean(dim=(1, 2), keepdim=True)
+        spectrum = torch.fft.rfft2(images.mul_(window.to(images.device)))
+        return torch.cat([spectrum[:, : rows + 1, : columns + 1], spectrum[:, -rows:, : columns + 1]], dim=1)
+
+    centres = torch.tensor([[y + (box[0] - 1) / 2, x + (box[1] - 1) / 2] for y, x in corners], dtype=torch.float64)
+    return Patches(list(map_in_order(transform, corners, threads)), centres, offsets, box, pixel_size)
+
+
+def measure_patches(patches: Patches, displacement: Tensor, resolution: float, threads: int) -> Measurement:
+    """Newton steps from the present estimate towards the most likely displacement.
+
+    Args:
+        displacement: (frames, patches, 2), Å: present estimate.
+        resolution: finest detail used, Å.
+    """
+    grid = _FrequencyGrid(patches, resolution)
+    residual = displacement - patches.offsets[:, None] * patches.pixel_size
+
+    def align(number: int) -> tuple[Tensor, Tensor, Tensor]:
+        moved = grid.move(patches.transforms[number], residual[:, number])
+        total = moved.sum(0)
+        own = torch.view_as_real(moved).flatten(1)
+        return moved, total, own
+
+    def powers(number: int) -> tuple[Tensor, Tensor]:
+        moved, total, own = align(number)
+        return grid.rings(total.abs().square()), grid.rings(own.square().sum(0).view(*total.shape, 2).sum(-1))
+
+    count = len(patches.transforms)
+    coherent, incoherent = (sum(parts) for parts in zip(*map_in_order(powers, range(count), threads), strict=True))
+    weight = grid.spread(_optimal_weight(coherent, incoherent, grid.ring_sizes * count, displacement.shape[0]))
+
+    def newton(number: int) -> tuple[Tensor, Tensor]:
+        moved, total, own = align(number)
+        return grid.derivatives(own, total, weight)
+
+    gradients, curvatures = zip(*map_in_order(newton, range(count), threads), strict=True)
+    gradient, curvature = torch.stack(gradients, dim=1), torch.stack(curvatures, dim=1)
+    return _newton_steps(gradient, curvature)
+
+
+def _newton_steps(gradient: Tensor, curvature: Tensor) -> Measurement:
+    """Curvatures are noisy: taken as a product of one factor per patch and one per frame, each averaged."""
+    per_patch = curvature.mean(0)
+    typical = per_patch.clamp(min=0).mean().clamp(min=1e-12)
+    per_patch = per_patch.clamp(min=0.05 * float(typical))
+    per_frame = curvature.sum(1) / curvature.sum().clamp(min=1e-12) * curvature.shape[0]
+    per_frame = per_frame.clamp(0.2, 5.0)
+    step = gradient / (per_patch[:, None] * per_frame[:, None, None])
+    return Measurement(step, per_patch, per_frame)
+
+
+class _FrequencyGrid:
+    """Frequencies of the cropped half planes of the patches, up to a resolution."""
+
+    def __init__(self, patches: Patches, resolution: float) -> None:
+        first = patches.transforms[0]
+        rows, columns = first.shape[-2] // 2, first.shape[-1] - 1
+        lengths = (patches.box[0] * patches.pixel_size, patches.box[1] * patches.pixel_size)
+        self.rows = min(rows, math.ceil(lengths[0] / resolution))
+        self.columns = min(columns, math.ceil(lengths[1] / resolution))
+        device = first.device
+        row = torch.cat([torch.arange(self.rows + 1), torch.arange(-self.rows, 0)]).to(device)
+        self.k_row = (row / lengths[0]).float()
+        self.k_column = (torch.arange(self.columns + 1, device=device) / lengths[1]).float()
+        radius = torch.hypot(self.k_row[:, None], self.k_column[None])
+        ring = radius * min(lengths)
+        self.ring = ring.round().long()
+        inside = (radius <= 1 / resolution) & (radius >= 1 / _COARSEST)
+        # The column at zero holds each frequency twice.
+        self.inside = inside.float() * torch.where(torch.arange(self.columns + 1, device=device) == 0, 0.5, 1.0)
+        self.bins = int(self.ring.max()) + 1
+        self.ring_sizes = self.rings(torch.ones_like(radius))
+
+    def crop(self, transform: Tensor) -> Tensor:
+        if transform.shape[-2] == 2 * self.rows + 1 and transform.shape[-1] == self.columns + 1:
+            return transform
+        kept = transform[..., : self.columns + 1]
+        return torch.cat([kept[..., : self.rows + 1, :], kept[..., -self.rows :, :]], dim=-2)
+
+    def move(self, transform: Tensor, displacement: Tensor) -> Tensor:
+        """Images moved back by displacement (frames, 2), Å."""
+        shift = displacement.to(device=self.k_row.device)
+        along_y = torch.exp(2j * math.pi * shift[:, 0, None] * self.k_row).to(torch.complex64)
+        along_x = torch.exp(2j * math.pi * shift[:, 1, None] * self.k_column).to(torch.complex64)
+        return (self.crop(transform) * along_y[:, :, None]).mul_(along_x[:, None, :])
+
+    def rings(self, image: Tensor) -> Tensor:
+        """Sums over rings of equal frequency, (bins,), float64."""
+        total = torch.zeros(self.bins, dtype=torch.float64, device=image.device)
+        return total.index_add_(0, self.ring.flatten(), (image * self.inside).flatten().double())
+
+    def spread(self, profile: Tensor) -> Tensor:
+        """A radial profile on the grid, zero outside the band."""
+        return profile.float()[self.ring] * self.inside
+
+    def derivatives(self, own: Tensor, total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (frames, 2) and mean curvature per axis (frames,) of the log-likelihood, in 1/Å and 1/Å².
+
+        Args:
+            own: (frames, 2 x frequencies): real and imaginary parts of the moved transforms.
+            total: (rows, columns): their sum.
+        """
+        reference = total * weight * (2 * math.pi)
+        rows, columns = self.k_row[:, None], self.k_column[None]
+        k_squared = (rows.square() + columns.square()) * math.pi
+        # Im(conj(R) Y) = Re R Im Y - Im R Re Y as one matrix product over real and imaginary parts.
+        gradient = [torch.stack([reference.imag * k, -reference.real * k], dim=-1).flatten() for k in (rows, columns)]
+        curvature = torch.view_as_real(reference * k_squared).flatten()
+        products = (own @ torch.stack([*gradient, curvature], dim=1)).double()
+        power = own.square() @ torch.stack([weight * k_squared * 2 * math.pi] * 2, dim=-1).flatten()
+        return products[:, :2], products[:, 2] - power.double()
+
+
+def _optimal_weight(coherent: Tensor, incoherent: Tensor, sizes: Tensor, frames: int) -> Tensor:
+    """2 S / (N ((F - 1) S + N)) per ring, from the powers of the sum and of the single frames."""
+    sizes = sizes.clamp(min=1e-9)
+    signal = _smooth((coherent - incoherent) / (frames * max(1, frames - 1)), sizes)
+    noise = _smooth(incoherent / frames, sizes) - signal
+    noise = torch.maximum(noise, 0.05 * incoherent / frames / sizes).clamp(min=1e-30)
+    signal = signal.clamp(min=0)
+    return 2 * signal / (noise * ((frames - 1) * signal + noise))
+
+
+def _smooth(sums: Tensor, sizes: Tensor) -> Tensor:
+    """Weighted mean over five neighbouring rings."""
+    kernel = torch.ones(1, 1, 5, dtype=sums.dtype, device=sums.device)
+    both = torch.stack([sums, sizes])[:, None]
+    total, count = torch.nn.functional.conv1d(both, kernel, padding=2)[:, 0]
+    return total / count.clamp(min=1e-9)
+
+
+def _window(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    if int(rows[-1]) > int(rows[0]) and int(columns[-1]) > int(columns[0]):
+        return image[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    return image[rows.to(image.device)][:, columns.to(image.device)]
+
+
+def _edge_window(size: int) -> Tensor:
+    distance = (torch.arange(size) + 0.5).minimum(size - torch.arange(size) - 0.5)
+    return 0.5 - 0.5 * torch.cos(math.pi * (distance / (_TAPER * size)).clamp(max=1))
+
+
+def _fast_size(wanted: float, limit: int) -> int:
+    """The smallest even product of 2, 3 and 5 that covers a patch and its share of the tapered edges."""
+    size = min(limit, math.ceil(wanted * (1 + _TAPER)))
+    sizes: Sequence[int] = [
+        2 * 2**a * 3**b * 5**c for a in range(12) for b in range(6) for c in range(5) if size <= 2 * 2**a * 3**b * 5**c <= limit
+    ]
+    return min(sizes, default=limit)
