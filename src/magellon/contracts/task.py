@@ -27,6 +27,8 @@ class Task(Record):
     label: str
     """For people: session, step and item."""
     params: dict[str, Any]
+    files_in_params: bool = False
+    """Some parameter names a file, as a rooted path."""
     input: dict[str, Any] | None
     """None: too large for a message, so it lies in the file `input_file`."""
     input_file: str | None = None

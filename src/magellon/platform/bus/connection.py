@@ -1,0 +1,77 @@
+"""A connection that survives the death of the server, and the durable publication that goes with it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from magellon.contracts import Record
+from magellon.errors import Transient
+from magellon.platform.bus.configuration import BusAddress
+
+log = logging.getLogger("magellon.bus")
+
+BUS_ERRORS = (NatsError, JetStreamError, TimeoutError, ConnectionError, OSError)
+"""What a bus that is away, or lost its store, makes any call raise."""
+
+_PUBLISH_TIMEOUT = 2.0
+
+
+async def connect_bus(
+    address: BusAddress, name: str, on_reconnect: Callable[[], Awaitable[None]] | None = None, patience: float = 15.0
+) -> Client:
+    """Connect, and reconnect for ever afterwards.
+
+    Raises:
+        Transient: the server could not be reached within `patience` seconds.
+    """
+
+    async def report_error(error: Exception) -> None:
+        log.debug("bus: %s", error)
+
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            return await nats.connect(
+                address.url,
+                token=address.token,
+                name=name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                connect_timeout=2,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                error_cb=report_error,
+                reconnected_cb=on_reconnect,
+            )
+        except BUS_ERRORS as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise Transient(f"the bus at {address.url} does not answer: {error or type(error).__name__}") from error
+            await asyncio.sleep(0.1)
+
+
+async def publish_record(client: Client, subject: str, record: Record) -> None:
+    """Over plain NATS: for what may get lost (beats, progress, log lines)."""
+    if client.is_connected:
+        await client.publish(subject, record.model_dump_json().encode())
+
+
+async def publish_durably(client: Client, subject: str, record: Record, message_id: str) -> None:
+    """Publish into a stream and wait for the acknowledgement; repeated with the same id until it comes."""
+    payload = record.model_dump_json().encode()
+    stream = client.jetstream(timeout=_PUBLISH_TIMEOUT)
+    while True:
+        try:
+            await stream.publish(subject, payload, headers={"Nats-Msg-Id": message_id})
+        except BUS_ERRORS as error:
+            log.debug("publication on %s: %s", subject, error)
+            if client.is_closed:
+                raise Transient("the connection to the bus is closed") from error
+            await asyncio.sleep(0.2)
+        else:
+            return

@@ -1,0 +1,56 @@
+"""The two streams: tasks on their way to workers, and what workers say about them on its way to the ledger."""
+
+from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+TASKS = "TASKS"
+EVENTS = "EVENTS"
+LEDGER_CONSUMER = "ledger"
+EVENT_SUBJECT = "event"
+ACKNOWLEDGE_WITHIN = 30.0
+"""Seconds after which a task whose worker fell silent is given to another one. Workers extend it while they compute."""
+_DUPLICATE_WINDOW = 30.0
+
+
+def task_subject(category: str, backend: str) -> str:
+    return f"task.{category}.{backend}"
+
+
+def consumer_name(category: str, backend: str) -> str:
+    return f"{category}__{backend}"
+
+
+async def ensure_streams(client: Client) -> None:
+    """Make both streams and the ledger's consumer; no change if they are there."""
+    manager = client.jetstream(timeout=5)
+    for name, subjects in ((TASKS, "task.>"), (EVENTS, f"{EVENT_SUBJECT}.>")):
+        await manager.add_stream(
+            StreamConfig(
+                name=name,
+                subjects=[subjects],
+                retention=RetentionPolicy.WORK_QUEUE,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,
+                duplicate_window=_DUPLICATE_WINDOW,
+            )
+        )
+    await manager.add_consumer(
+        EVENTS,
+        ConsumerConfig(
+            durable_name=LEDGER_CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=ACKNOWLEDGE_WITHIN, max_ack_pending=10000
+        ),
+    )
+
+
+async def ensure_task_consumer(client: Client, category: str, backend: str) -> None:
+    """Make the one durable consumer of a backend's tasks; no change if it is there."""
+    await client.jetstream(timeout=5).add_consumer(
+        TASKS,
+        ConsumerConfig(
+            durable_name=consumer_name(category, backend),
+            filter_subject=task_subject(category, backend),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACKNOWLEDGE_WITHIN,
+            max_ack_pending=100000,
+        ),
+    )

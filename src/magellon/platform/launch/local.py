@@ -1,0 +1,67 @@
+"""Everything on this machine: bus, server and workers as child processes of a supervisor."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from magellon.contracts import Record
+from magellon.platform.bus.configuration import BusAddress, find_nats_server, write_configuration
+from magellon.platform.launch.lock import hold_lock
+from magellon.platform.launch.supervisor import Program, Supervisor
+from magellon.platform.store.home import Home
+
+BUS, SERVER, WORKER = "bus", "server", "worker"
+
+
+class LocalPlan(Record):
+    """How to fill this machine."""
+
+    slots: int
+    """Tasks at a time."""
+    threads: int = 1
+    device: str = "auto"
+    policy: str = "{}"
+    """The server's `Policy` as JSON."""
+    beat: float = 1.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is being kept running."""
+
+    address: BusAddress
+    supervisor: Supervisor
+
+
+@asynccontextmanager
+async def run_locally(home: Home, plan: LocalPlan) -> AsyncIterator[Running]:
+    """Start all; stop all at the end, whatever the end is.
+
+    Raises:
+        BadInput: the home cannot be used, or another supervisor works in it.
+    """
+    home.prepare()
+    async with hold_lock(home.lock) as lock:
+        address = write_configuration(home.bus_configuration)
+        supervisor = Supervisor()
+        try:
+            for program in _list_programs(home, plan, lock):
+                await supervisor.keep(program)
+            yield Running(address, supervisor)
+        finally:
+            await supervisor.stop()
+
+
+def _list_programs(home: Home, plan: LocalPlan, lock: int) -> list[Program]:
+    place = ["--home", str(home.root), "--state", str(home.state)]
+    python = [sys.executable, "-m"]
+    server = [*python, "magellon.platform.server", *place, "--policy", plan.policy]
+    worker = [*python, "magellon.platform.worker", *place, "--slots", str(plan.slots)]
+    worker += ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
+    bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
+    return [
+        Program(BUS, bus, home.logs / "bus.log", pass_fds=(lock,)),
+        Program(SERVER, server, home.logs / "server.log", pass_fds=(lock,)),
+        Program(WORKER, worker, home.logs / "worker.log", final_statuses=frozenset({78}), pass_fds=(lock,)),
+    ]

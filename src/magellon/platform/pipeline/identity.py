@@ -1,0 +1,41 @@
+"""Identities of tasks: known for every task of a movie before anything has run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from magellon.platform.pipeline.plan import SESSION, PlannedStep
+from magellon.platform.store.identity import hash_canonical
+
+
+def list_inputs(step: PlannedStep, movie: Mapping[str, Any], upstream: Mapping[str, str]) -> dict[str, Any]:
+    """Each input as what identifies it: the movie itself, or (identity of the task that makes it, output name)."""
+    return {
+        name: dict(movie) if source.step == SESSION else [upstream[source.step], source.field]
+        for name, source in sorted(step.sources.items())
+    }
+
+
+def identify_task(step: PlannedStep, inputs: Mapping[str, Any]) -> str:
+    """sha256 of what is computed: category, backend, its version, all parameters, inputs."""
+    return hash_canonical(
+        {
+            "category": step.category,
+            "backend": step.backend,
+            "version": step.version,
+            "params": step.identity_params,
+            "inputs": inputs,
+        }
+    )
+
+
+def identify_item(steps: tuple[PlannedStep, ...], movie: Mapping[str, Any]) -> dict[str, str]:
+    """Identities of all the steps of one movie, by step."""
+    identities: dict[str, str] = {}
+    for step in steps:
+        identities[step.key] = identify_task(step, list_inputs(step, movie, identities))
+    return identities
+
+
+def derive_seed(step: PlannedStep, name: str) -> int:
+    """The seed of a task: from what is computed on which movie, not from the movie's time of modification."""
+    return int(hash_canonical([step.category, step.backend, step.version, step.identity_params, name])[:12], 16)

@@ -1,0 +1,87 @@
+"""A recipe: what to do with a session, as TOML. It is data; a plan is what validation makes of it.
+
+    [steps.ctf_estimation]
+    backend = "ctf"
+    params = { box = 512 }
+
+A step is its key; its category is that key unless it says another. A step uses what is listed above it.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from magellon.contracts import Record
+from magellon.errors import BadInput
+
+FILTER_CATEGORY = "filter"
+
+
+class StepRecipe(Record):
+    """One step."""
+
+    category: str | None = None
+    """Left out: the step's key."""
+    backend: str | None = None
+    """Left out: the category's default."""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """Input field > `step.output_field` (or `session.movie`), where the usual wiring is not meant; "" leaves it out."""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(Record):
+    """Steps in the order of work."""
+
+    name: str = ""
+    steps: dict[str, StepRecipe]
+
+
+def read_recipe(path: Path | None = None) -> Recipe:
+    """Read a recipe file, or the default recipe.
+
+    Raises:
+        BadInput: unreadable, no TOML, or not a recipe.
+    """
+    source = path if path is not None else files("magellon.platform.pipeline") / "default_recipe.toml"
+    try:
+        content = tomllib.loads(source.read_text(encoding="utf-8"))
+        return Recipe.model_validate(content)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"recipe {source}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"recipe {source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def change_recipe(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Apply `step.param=value` settings, values as in TOML; `step.backend=NAME` chooses another backend.
+
+    Raises:
+        BadInput: a setting of another form, or for a step the recipe has not.
+    """
+    steps = dict(recipe.steps)
+    for setting in settings:
+        target, equals, text = setting.partition("=")
+        key, dot, name = target.strip().partition(".")
+        if not (equals and dot and name):
+            raise BadInput(f"--set {setting}: must be step.param=value")
+        if key not in steps:
+            raise BadInput(f"--set {setting}: the recipe has no step {key!r} (it has {', '.join(steps)})")
+        step, value = steps[key], _read_value(text.strip())
+        if name == "backend":
+            steps[key] = step.model_copy(update={"backend": str(value)})
+        else:
+            steps[key] = step.model_copy(update={"params": {**step.params, name: value}})
+    return recipe.model_copy(update={"steps": steps})
+
+
+def _read_value(text: str) -> Any:
+    """As TOML where it is TOML, otherwise as plain text: quotes are a nuisance on a command line."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return None if text in ("none", "") else text

@@ -1,0 +1,61 @@
+"""`python -m magellon.platform.server --home DIR`: the process that owns the ledger. No HTTP here."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+from magellon.platform.bus.configuration import BusAddress, read_configuration
+from magellon.platform.bus.connection import connect_bus
+from magellon.platform.server.book import Book
+from magellon.platform.server.dispatcher import Dispatcher
+from magellon.platform.server.policy import Policy
+from magellon.platform.server.requests import Reception
+from magellon.platform.store.home import Home
+from magellon.platform.store.ledger import Ledger
+from magellon.platform.store.results import ResultStore
+
+
+async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
+    """Until a signal ends it."""
+    ledger = Ledger.at(home.ledger)
+    ledger.migrate()
+    dispatchers: list[Dispatcher] = []
+
+    async def meet_new_bus() -> None:
+        for dispatcher in dispatchers:
+            await dispatcher.meet_new_bus()
+
+    client = await connect_bus(address, "server", meet_new_bus)
+    dispatcher = Dispatcher(Book(ledger, home, policy, ResultStore(home.results)), client)
+    dispatchers.append(dispatcher)
+    await client.subscribe("beat.*", cb=dispatcher.answer_beat)
+    await Reception(dispatcher).open()
+    running = asyncio.create_task(dispatcher.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    finally:
+        await client.close()
+        ledger.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--state", type=Path)
+    parser.add_argument("--policy", default="{}")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    home = Home.at(arguments.home, arguments.state)
+    policy = Policy.model_validate_json(arguments.policy)
+    asyncio.run(serve(home, policy, read_configuration(home.bus_configuration)))
+
+
+if __name__ == "__main__":
+    main()

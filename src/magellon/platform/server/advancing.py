@@ -1,0 +1,162 @@
+"""Moving items on: the pipeline's rules applied to rows of the ledger."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+from magellon.platform.pipeline.advance import OPEN, State, advance_item
+from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
+from magellon.platform.pipeline.plan import Plan
+from magellon.platform.server.book import Book, ItemKey, JobFacts, split
+from magellon.platform.server.events import record_changes
+from magellon.platform.store.schema import items, results, tasks
+
+_set_state = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("of_task"))
+    .values(state=bindparam("new_state"), reason=bindparam("new_reason"), kind=bindparam("new_kind"), published=False)
+)
+
+
+def find_items(connection: Connection, task_numbers: Iterable[int]) -> set[ItemKey | tuple[int, None]]:
+    """Jobs and items that tasks belong to; gathers have no item."""
+    found: set[ItemKey | tuple[int, None]] = set()
+    for part in split(list(task_numbers)):
+        query = select(tasks.c.job_id, tasks.c.item_id).where(tasks.c.id.in_(part))
+        found.update((row.job_id, row.item_id) for row in connection.execute(query))
+    return found
+
+
+def advance_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) -> list[int]:
+    """Move on whatever depends on these tasks; the numbers of tasks completed on the way because their result is there."""
+    touched = find_items(connection, task_numbers)
+    completed: list[int] = []
+    for job_id in sorted({job for job, _ in touched}):
+        completed += advance_items(book, connection, job_id, [item for job, item in touched if job == job_id and item])
+    return completed
+
+
+def advance_items(book: Book, connection: Connection, job_id: int, item_ids: list[int]) -> list[int]:
+    """Move on these items of a job, and its gathers if everything is settled."""
+    job = book.job(connection, job_id)
+    completed: list[int] = []
+    for part in split(sorted(item_ids)):
+        completed += _advance_part(book, connection, job, part)
+    return completed + _advance_gathers(book, connection, job)
+
+
+def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: list[int]) -> list[int]:
+    rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_(item_ids))).all()
+    by_item: dict[int, dict[str, Row[Any]]] = {}
+    for row in rows:
+        by_item.setdefault(row.item_id, {})[row.step] = row
+    problems = {number: item.problem for number, item in book.fetch_items(connection, by_item).items()}
+    judged = job.plan.filter.needs if job.plan.filter else set()
+    book.fetch_outputs(connection, [row.identity for row in rows if row.step in judged and row.state == "completed"])
+    known = _find_results(connection, [row.identity for row in rows if row.state != "completed"])
+    changes: list[dict[str, object]] = []
+    completed: list[int] = []
+    for item_id, steps in by_item.items():
+        for key, state in _advance_to_end(book, connection, job.plan, problems[item_id], steps, known).items():
+            kind = "bad_input" if state.state == "failed" else None
+            changes.append({"of_task": steps[key].id, "new_state": state.state, "new_reason": state.reason, "new_kind": kind})
+            if state.state == "completed":
+                completed.append(steps[key].id)
+    if changes:
+        connection.execute(_set_state, changes)
+        told = [(job.id, int(str(c["of_task"])), str(c["new_state"]), c["new_reason"]) for c in changes]
+        record_changes(connection, [(j, t, s, str(r) if r else None) for j, t, s, r in told if s not in OPEN], time.time())
+    return completed
+
+
+def _advance_to_end(
+    book: Book,
+    connection: Connection,
+    plan: Plan,
+    problem: str | None,
+    steps: Mapping[str, Row[Any]],
+    known: set[str],
+) -> dict[str, State]:
+    """A task whose result is there already is completed at once, which may move on the next."""
+    before = {key: State(row.state, row.reason) for key, row in steps.items()}
+    states = dict(before)
+
+    def output(step: str) -> dict[str, Any]:
+        return book.fetch_outputs(connection, [steps[step].identity])[steps[step].identity]
+
+    while changes := advance_item(plan, problem, states, output):
+        for key, state in changes.items():
+            there = state.state == "pending" and steps[key].identity in known
+            states[key] = State("completed") if there else state
+    return {key: state for key, state in states.items() if state.state != before[key].state or _moved(state, before[key])}
+
+
+def _moved(state: State, before: State) -> bool:
+    """Whether the reason changed of a state that has one of the pipeline's making."""
+    return state.state in ("held", "skipped") and state.reason != before.reason
+
+
+def _find_results(connection: Connection, identities: Iterable[str]) -> set[str]:
+    known: set[str] = set()
+    for part in split(sorted(set(identities))):
+        known.update(connection.execute(select(results.c.identity).where(results.c.identity.in_(part))).scalars())
+    return known
+
+
+def _advance_gathers(book: Book, connection: Connection, job: JobFacts) -> list[int]:
+    if not job.plan.gathers:
+        return []
+    of_job = select(tasks).where(tasks.c.job_id == job.id)
+    open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
+    rows = {row.step: row for row in connection.execute(of_job.where(tasks.c.item_id.is_(None)))}
+    if connection.execute(open_item.limit(1)).first():
+        late = [row.id for row in rows.values() if row.state not in ("waiting", "running")]
+        if late:
+            connection.execute(update(tasks).where(tasks.c.id.in_(late)).values(state="waiting", published=False))
+        return []
+    inputs = list_gather_inputs(job.plan, settle_items(connection, job))
+    return [
+        number
+        for step in job.plan.gathers
+        if (number := _advance_gather(connection, rows[step.key], identify_gather(job.plan, step, inputs))) is not None
+    ]
+
+
+def _advance_gather(connection: Connection, row: Row[Any], identity: str) -> int | None:
+    if row.identity == identity and row.state not in ("waiting", "skipped"):
+        return None
+    there = identity in _find_results(connection, [identity])
+    values = {"identity": identity, "state": "completed" if there else "pending", "published": False, "failures": 0, "lost": 0}
+    connection.execute(update(tasks).where(tasks.c.id == row.id).values(**values, reason=None, kind=None, not_before=0.0))
+    return int(row.id) if there else None
+
+
+def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
+    """All items of a job with what was completed for them and why they are held."""
+    query = (
+        select(items.c.name, items.c.movie, items.c.identity.label("movie_identity"), tasks.c.step, tasks.c.state,
+               tasks.c.reason, tasks.c.identity)
+        .join(tasks, tasks.c.item_id == items.c.id)
+        .where(tasks.c.job_id == job.id)
+    )  # fmt: skip
+    found: dict[str, dict[str, Any]] = {}
+    for row in connection.execute(query):
+        item = found.setdefault(
+            row.name, {"movie": row.movie, "movie_identity": row.movie_identity, "completed": {}, "held": ()}
+        )
+        if row.state == "completed":
+            item["completed"][row.step] = row.identity
+        elif row.state == "held":
+            item["held"] = (row.reason,)
+    return [SettledItem(name=name, **values) for name, values in sorted(found.items())]
+
+
+def count_states(connection: Connection, job_id: int) -> dict[str, dict[str, int]]:
+    """Number of tasks by step and state."""
+    query = select(tasks.c.step, tasks.c.state, func.count().label("number")).where(tasks.c.job_id == job_id)
+    counts: dict[str, dict[str, int]] = {}
+    for row in connection.execute(query.group_by(tasks.c.step, tasks.c.state)):
+        counts.setdefault(row.step, {})[row.state] = row.number
+    return counts

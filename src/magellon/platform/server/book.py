@@ -1,0 +1,89 @@
+"""What the server keeps at hand while it works on the ledger: plans and session names by job, outputs by identity."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from magellon.platform.pipeline.plan import Plan
+from magellon.platform.server.policy import Policy
+from magellon.platform.store.home import Home
+from magellon.platform.store.ledger import Ledger
+from magellon.platform.store.results import ResultStore
+from magellon.platform.store.roots import HOME_ROOT, Root, Roots
+from magellon.platform.store.schema import items, jobs, results, roots, sessions
+
+_OUTPUTS_AT_HAND = 20000
+_IN_ONE_QUERY = 500
+
+ItemKey = tuple[int, int]
+"""Job and item."""
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What never changes while a plan is in force."""
+
+    id: int
+    plan: Plan
+    session: str
+
+
+@dataclass
+class Book:
+    """The ledger with what is asked of it over and over."""
+
+    ledger: Ledger
+    home: Home
+    policy: Policy
+    store: ResultStore
+    _jobs: dict[int, JobFacts] = field(default_factory=dict)
+    _outputs: "OrderedDict[str, dict[str, Any]]" = field(default_factory=OrderedDict)
+
+    def job(self, connection: Connection, job_id: int) -> JobFacts:
+        if job_id not in self._jobs:
+            query = select(jobs.c.plan, sessions.c.name).join(sessions).where(jobs.c.id == job_id)
+            row = connection.execute(query).one()
+            self._jobs[job_id] = JobFacts(job_id, Plan.model_validate(row.plan), row.name)
+        return self._jobs[job_id]
+
+    def forget_job(self, job_id: int) -> None:
+        """Its plan is about to change."""
+        self._jobs.pop(job_id, None)
+
+    def keep_output(self, identity: str, output: dict[str, Any]) -> None:
+        self._outputs[identity] = output
+        while len(self._outputs) > _OUTPUTS_AT_HAND:
+            self._outputs.popitem(last=False)
+
+    def fetch_outputs(self, connection: Connection, identities: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Outputs of finished computations, paths relative to their folders; those that are not finished are left out."""
+        wanted = set(identities)
+        missing = [identity for identity in wanted if identity not in self._outputs]
+        found = {identity: self._outputs[identity] for identity in wanted if identity in self._outputs}
+        for part in split(missing):
+            for row in connection.execute(select(results.c.identity, results.c.output).where(results.c.identity.in_(part))):
+                found[row.identity] = row.output
+                self.keep_output(row.identity, row.output)
+        return found
+
+    def fetch_items(self, connection: Connection, ids: Iterable[int]) -> dict[int, Row[Any]]:
+        rows = {}
+        for part in split(sorted(set(ids))):
+            rows.update({row.id: row for row in connection.execute(select(items).where(items.c.id.in_(part)))})
+        return rows
+
+    def list_roots(self, connection: Connection) -> list[Root]:
+        return [Root.model_validate(row.description) for row in connection.execute(select(roots).order_by(roots.c.name))]
+
+    def map_roots(self, connection: Connection) -> Roots:
+        """The roots as this machine sees them."""
+        return Roots({HOME_ROOT: self.home.root, **{root.name: Path(root.path) for root in self.list_roots(connection)}})
+
+
+def split(values: list[Any]) -> Iterable[list[Any]]:
+    """Parts small enough for one query."""
+    return (values[start : start + _IN_ONE_QUERY] for start in range(0, len(values), _IN_ONE_QUERY))

@@ -1,0 +1,275 @@
+"""The process that owns the ledger: takes in what workers report, decides what comes next, publishes it."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from sqlalchemy import Connection, select
+
+from magellon.contracts.task import Beat, Task
+from magellon.platform.bus.connection import BUS_ERRORS, publish_record
+from magellon.platform.bus.pull import Puller
+from magellon.platform.bus.streams import (
+    EVENTS,
+    LEDGER_CONSUMER,
+    TASKS,
+    ensure_streams,
+    ensure_task_consumer,
+    task_subject,
+)
+from magellon.platform.server import reconciling
+from magellon.platform.server.advancing import advance_tasks, find_items
+from magellon.platform.server.book import Book
+from magellon.platform.server.events import enter_events, read_event
+from magellon.platform.server.links import link_tasks, relink_session
+from magellon.platform.server.publishing import enter_sequences, find_next_due, take_due_tasks
+from magellon.platform.server.report import Progress, make_progress
+from magellon.platform.server.watch import Watch
+from magellon.platform.store.schema import jobs, tasks
+
+log = logging.getLogger("magellon.server")
+
+_PROGRESS_INTERVAL = 0.2
+_PROGRESS_REMINDER = 1.0
+_TICK = 0.25
+
+
+class Dispatcher:
+    """One task for events, one for the clock; the ledger is touched between awaits only, so they never interleave."""
+
+    def __init__(self, book: Book, client: Client) -> None:
+        self.book = book
+        self.client = client
+        self.watch = Watch(book.policy.lost_after)
+        self._puller = Puller(client, EVENTS)
+        self._consumers: set[tuple[str, str]] = set()
+        self._publishing = asyncio.Lock()
+        self._missing_before: set[int] = set()
+        self._dirty: set[int] = set()
+        self._settled: set[int] = set()
+        self._next_due = 0.0
+        self._reconcile_at = 0.0
+        self._progress_at: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self.recover()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take_events())
+            group.create_task(self._keep_time())
+
+    # Taking in
+
+    async def _take_events(self) -> None:
+        while True:
+            await self.take_batch()
+
+    async def take_batch(self) -> int:
+        """Enter what has been reported, move on, publish. Acknowledged only when it is in the ledger."""
+        messages = await self._puller.take_many(LEDGER_CONSUMER)
+        batch = []
+        for message in messages:
+            try:
+                batch.append(read_event(message.data))
+            except ValidationError as error:
+                log.warning("an event nobody understands is dropped: %s", error)
+        if batch:
+            with self.book.ledger.transaction() as connection:
+                self._move_on(connection, enter_events(self.book, connection, batch), [event.task for event in batch])
+        for message in messages:
+            with contextlib.suppress(*BUS_ERRORS):  # comes again, and changes nothing then
+                await message.ack()
+        if batch:
+            await self.publish()
+        return len(messages)
+
+    def _move_on(self, connection: Connection, touched: list[int], seen: Iterable[int] = ()) -> None:
+        completed = advance_tasks(self.book, connection, touched)
+        link_tasks(self.book, connection, [*touched, *completed])
+        self._dirty.update(job for job, _ in find_items(connection, {*touched, *completed, *seen}))
+
+    def take_beat(self, data: bytes) -> list[int]:
+        """Note a beat; the numbers of tasks in it that nobody wants any more."""
+        try:
+            beat = Beat.model_validate_json(data)
+        except ValidationError:
+            return []
+        self.watch.note_beat(beat)
+        if not beat.running:
+            return []
+        numbers = [running.task for running in beat.running]
+        with self.book.ledger.transaction() as connection:
+            query = select(tasks.c.id, tasks.c.attempt).where(tasks.c.id.in_(numbers))
+            current = {
+                (row.id, row.attempt) for row in connection.execute(query.where(tasks.c.state.in_(("pending", "running"))))
+            }
+        return [running.task for running in beat.running if (running.task, running.attempt) not in current]
+
+    async def answer_beat(self, message: Msg) -> None:
+        """Cancelling is repeated with every beat until the task has ended."""
+        unwanted = self.take_beat(message.data)
+        if unwanted:
+            worker = message.subject.rpartition(".")[2]
+            await self.client.publish(f"cancel.{worker}", ",".join(map(str, unwanted)).encode())
+
+    # Publishing
+
+    async def publish(self) -> None:
+        """Publish all that is due and has room, and repeat what the bus did not take until it does."""
+        async with self._publishing:
+            while True:
+                with self.book.ledger.transaction() as connection:
+                    due = take_due_tasks(self.book, connection)
+                    self._next_due = find_next_due(connection) or 0.0
+                if not due:
+                    return
+                await self._send(due)
+
+    async def _send(self, due: list[Task]) -> None:
+        for category, backend in {(task.category, task.backend) for task in due} - self._consumers:
+            await self._ensure_consumer(category, backend)
+        sequences = await asyncio.gather(*(self._send_one(task) for task in due))
+        with self.book.ledger.transaction() as connection:
+            enter_sequences(connection, list(zip(due, sequences, strict=True)))
+        for subject in {task_subject(task.category, task.backend) for task in due}:
+            await self.client.publish("wake", subject.encode())
+
+    async def _ensure_consumer(self, category: str, backend: str) -> None:
+        while True:
+            with contextlib.suppress(*BUS_ERRORS):
+                await ensure_task_consumer(self.client, category, backend)
+                self._consumers.add((category, backend))
+                return
+            await self._wait_for_bus()
+
+    async def _send_one(self, task: Task) -> int:
+        payload = task.model_dump_json().encode()
+        headers = {"Nats-Msg-Id": reconciling.message_id(task.id, task.attempt, task.identity)}
+        while True:
+            try:
+                answer = await self.client.jetstream(timeout=3).publish(
+                    task_subject(task.category, task.backend), payload, headers=headers
+                )
+            except BUS_ERRORS as error:
+                log.debug("publication of %s: %s", task.label, error)
+                await self._wait_for_bus()
+            else:
+                return answer.seq
+
+    async def _wait_for_bus(self) -> None:
+        await asyncio.sleep(0.2)
+        with contextlib.suppress(*BUS_ERRORS):
+            await ensure_streams(self.client)  # a bus that lost its store has none
+
+    # Keeping time
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            if not self.client.is_connected:
+                self.watch.excuse_silence()
+                continue
+            await self._look_for_lost()
+            if time.monotonic() >= self._reconcile_at:
+                await self.reconcile()
+            if self._next_due <= time.time():
+                await self.publish()
+            await self._tell_progress()
+
+    async def _look_for_lost(self) -> None:
+        with self.book.ledger.transaction() as connection:
+            settled, gone = reconciling.enter_lost_tasks(self.book, connection, self.watch)
+            if gone:
+                log.warning("%d tasks lost their worker", len(gone))
+                self._move_on(connection, settled, [row.id for row in gone])
+        if gone:
+            await reconciling.withdraw_tasks(self.client, gone)
+            await self.publish()
+
+    async def _tell_progress(self) -> None:
+        for progress in self._take_progress():
+            await publish_record(self.client, f"progress.{progress.job}", progress)
+
+    def _take_progress(self) -> list[Progress]:
+        now = time.monotonic()
+        told = []
+        with self.book.ledger.transaction() as connection:
+            for job in connection.execute(select(jobs.c.id).where(jobs.c.active)).scalars().all():
+                due = self._progress_at.get(job, 0.0) + (0.0 if job in self._dirty else _PROGRESS_REMINDER)
+                if now < due:
+                    continue
+                progress = make_progress(connection, self.book.job(connection, job), self.watch)
+                if progress.settled and job not in self._settled:
+                    relink_session(self.book, connection, job)
+                    self._settled.add(job)
+                elif not progress.settled:
+                    self._settled.discard(job)
+                self._dirty.discard(job)
+                self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
+                told.append(progress)
+        return told
+
+    def note_change(self, job: int) -> None:
+        """A job was submitted or changed."""
+        self._dirty.add(job)
+        self._settled.discard(job)
+
+    # Recovering
+
+    async def recover(self) -> None:
+        """At the start: the bus may be new, workers may be at work, results may be promoted that nobody reported."""
+        while True:
+            with contextlib.suppress(*BUS_ERRORS):
+                await ensure_streams(self.client)
+                break
+            await asyncio.sleep(0.2)
+        while await self.take_batch():
+            pass
+        await asyncio.sleep(1.5 * self.book.policy.beat_interval)  # living workers mention what they compute
+        with self.book.ledger.transaction() as connection:
+            rows = reconciling.find_underway(connection)
+            settled = reconciling.adopt_results(self.book, connection, rows)
+            idle = [row.id for row in rows if row.id not in settled and not self.watch.mentions(row.id, row.attempt)]
+            reconciling.release_tasks(connection, idle)
+            self._move_on(connection, settled, idle)
+            active = connection.execute(select(jobs.c.id).where(jobs.c.active)).scalars().all()
+            for job in active:
+                relink_session(self.book, connection, job)
+        with contextlib.suppress(*BUS_ERRORS):
+            await self.client.jetstream(timeout=5).purge_stream(TASKS)  # attempts of the past
+        self._reconcile_at = time.monotonic() + self.book.policy.reconcile_interval
+        await self.publish()
+
+    async def reconcile(self) -> None:
+        """Now and then, and after the bus was away: does it still hold what was published?"""
+        self._reconcile_at = time.monotonic() + self.book.policy.reconcile_interval
+        with contextlib.suppress(*BUS_ERRORS):
+            await ensure_streams(self.client)
+        self._consumers.clear()
+        with self.book.ledger.transaction() as connection:
+            rows = [row for row in reconciling.find_underway(connection) if row.state == "pending"]
+        for category, backend in {(row.category, row.backend) for row in rows}:
+            await self._ensure_consumer(category, backend)
+        missing = set(await reconciling.find_missing(self.client, rows))
+        twice = missing & self._missing_before  # once may be a report on its way
+        self._missing_before = missing
+        if missing:
+            self._reconcile_at = min(self._reconcile_at, time.monotonic() + 2.0)
+        if twice:
+            with self.book.ledger.transaction() as connection:
+                gone = [row for row in reconciling.find_underway(connection) if row.id in twice and row.state == "pending"]
+                settled = reconciling.adopt_results(self.book, connection, gone)
+                reconciling.release_tasks(connection, [row.id for row in gone])
+                self._move_on(connection, settled, [row.id for row in gone])
+            log.warning("%d tasks were no longer on the bus and are published again", len(gone))
+            await self.publish()
+
+    async def meet_new_bus(self) -> None:
+        """The connection is back."""
+        self.watch.excuse_silence()
+        self._reconcile_at = 0.0

@@ -1,0 +1,131 @@
+"""What workers report, entered into the ledger: one transaction for a batch, and the same again if it comes twice."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from magellon.contracts.task import Failed, Finished, Started
+from magellon.platform.server.book import Book, split
+from magellon.platform.server.policy import Policy
+from magellon.platform.store.schema import events, results, tasks
+
+Event = Annotated[Started | Finished | Failed, Field(discriminator="event")]
+_reader: TypeAdapter[Started | Finished | Failed] = TypeAdapter(Event)
+_UNFINISHED = ("pending", "running")
+
+
+def read_event(data: bytes) -> Started | Finished | Failed:
+    """Raises pydantic.ValidationError for anything else."""
+    return _reader.validate_json(data)
+
+
+def enter_events(book: Book, connection: Connection, batch: Sequence[Started | Finished | Failed]) -> list[int]:
+    """Enter a batch; the numbers of the tasks that settled or will be tried again."""
+    now = time.time()
+    _enter_started(connection, [event for event in batch if isinstance(event, Started)], now)
+    touched = _enter_finished(book, connection, [event for event in batch if isinstance(event, Finished)], now)
+    for event in batch:
+        if isinstance(event, Failed) and _enter_failed(book.policy, connection, event, now):
+            touched.append(event.task)
+    return touched
+
+
+def _enter_started(connection: Connection, batch: Iterable[Started], now: float) -> None:
+    rows = [{"of_task": e.task, "of_attempt": e.attempt, "of_worker": e.worker, "of_incarnation": e.incarnation} for e in batch]
+    if rows:
+        statement = (
+            update(tasks)
+            .where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"))
+            .where(tasks.c.state == "pending", tasks.c.published)
+            .values(
+                state="running",
+                worker=bindparam("of_worker"),
+                incarnation=bindparam("of_incarnation"),
+                started_at=now,
+                reason=None,
+            )
+        )
+        connection.execute(statement, rows)
+
+
+def _enter_finished(book: Book, connection: Connection, batch: Sequence[Finished], now: float) -> list[int]:
+    if not batch:
+        return []
+    rows = [
+        {"identity": e.identity, "output": e.output, "provenance": {**e.provenance, "worker": e.worker}, "created_at": now}
+        for e in batch
+    ]
+    connection.execute(insert(results).on_conflict_do_nothing(), rows)
+    for event in batch:
+        book.keep_output(event.identity, event.output)
+    return complete_tasks(connection, [event.identity for event in batch], now)
+
+
+def complete_tasks(connection: Connection, identities: Sequence[str], now: float) -> list[int]:
+    """Every task of these identities that waits or runs is completed, in whatever job."""
+    touched: list[int] = []
+    for part in split(list(identities)):
+        query = select(tasks.c.id, tasks.c.job_id).where(tasks.c.identity.in_(part), tasks.c.state.in_(_UNFINISHED))
+        found = connection.execute(query).all()
+        if found:
+            numbers = [row.id for row in found]
+            connection.execute(
+                update(tasks)
+                .where(tasks.c.id.in_(numbers))
+                .values(state="completed", finished_at=now, reason=None, kind=None, traceback=None, published=False)
+            )
+            record_changes(connection, [(row.job_id, row.id, "completed", None) for row in found], now)
+            touched += numbers
+    return touched
+
+
+def record_changes(connection: Connection, changes: Iterable[tuple[int, int, str, str | None]], now: float) -> None:
+    """Lines of the live view: (job, task, state, reason)."""
+    rows = [{"at": now, "job_id": job, "task_id": task, "kind": kind, "text": text} for job, task, kind, text in changes]
+    if rows:
+        connection.execute(events.insert(), rows)
+
+
+def _enter_failed(policy: Policy, connection: Connection, event: Failed, now: float) -> bool:
+    """False when the report is about an attempt that no longer counts."""
+    row = connection.execute(select(tasks).where(tasks.c.id == event.task)).one_or_none()
+    if row is None or row.attempt != event.attempt or row.state not in _UNFINISHED or not row.published:
+        return False
+    failures = row.failures + (0 if event.kind == "cancelled" else 1)
+    most = {"transient": policy.transient_attempts, "defect": policy.defect_attempts}.get(event.kind, 1)
+    values: dict[str, object] = {
+        "failures": failures,
+        "kind": event.kind,
+        "reason": event.message,
+        "traceback": event.traceback or None,
+        "published": False,
+        "sequence": None,
+    }
+    if event.kind == "cancelled" or failures < most:
+        delay = policy.transient_delay * 2 ** (failures - 1) if event.kind == "transient" else 0.0
+        values.update(state="pending", not_before=now + delay)
+    else:
+        values.update(state="failed", finished_at=now)
+        record_changes(connection, [(row.job_id, row.id, "failed", event.message)], now)
+    connection.execute(update(tasks).where(tasks.c.id == event.task).values(**values))
+    return True
+
+
+def enter_lost(policy: Policy, connection: Connection, task: int, worker: str, now: float) -> None:
+    """The worker of a running task went away."""
+    row = connection.execute(select(tasks).where(tasks.c.id == task, tasks.c.state == "running")).one_or_none()
+    if row is None:
+        return
+    lost = row.lost + 1
+    values: dict[str, object] = {"lost": lost, "published": False, "sequence": None, "worker": None, "incarnation": None}
+    if lost >= policy.lost_attempts:
+        reason = f"given up: {lost} times the worker that computed it went away (last: {worker})"
+        values.update(state="failed", kind="lost", reason=reason, finished_at=now)
+        record_changes(connection, [(row.job_id, row.id, "failed", reason)], now)
+    else:
+        values.update(state="pending", not_before=now)
+    connection.execute(update(tasks).where(tasks.c.id == task).values(**values))

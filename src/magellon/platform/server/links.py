@@ -1,0 +1,78 @@
+"""What people use of the results: `HOME/sessions/NAME/`, links into `HOME/results`, always to whole and current ones."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from magellon.contracts import CONTRACTS, Movie
+from magellon.platform.server.book import Book, split
+from magellon.platform.store.files import link_atomically
+from magellon.platform.store.schema import items, jobs, tasks
+
+MOVIES_FOLDER = "movies"
+
+
+def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) -> None:
+    """Link the files of tasks that have just been completed."""
+    for part in split(list(task_numbers)):
+        rows = connection.execute(select(tasks).where(tasks.c.id.in_(part), tasks.c.state == "completed")).all()
+        outputs = book.fetch_outputs(connection, [row.identity for row in rows])
+        for row in rows:
+            folder = book.home.sessions / book.job(connection, row.job_id).session
+            for link, target in _list_links(book, row, outputs[row.identity]).items():
+                link_atomically(folder / link, target, book.home.root)
+
+
+def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, Path]:
+    """Link (relative to the session's folder) > file. A gather's files lie in the session's folder itself."""
+    place = "" if row.item_id is None else f"{row.step}/"
+    record = CONTRACTS[row.category].Output.model_validate(output)
+    return {f"{place}{path.name}": book.store.path(row.identity) / path for path in record.paths()}
+
+
+def relink_session(book: Book, connection: Connection, job_id: int) -> None:
+    """Make the session's folder show exactly what is completed now; links to anything else go."""
+    job = book.job(connection, job_id)
+    folder = book.home.sessions / job.session
+    wanted = _list_movie_links(book, connection, job_id)
+    rows = connection.execute(select(tasks).where(tasks.c.job_id == job_id, tasks.c.state == "completed")).all()
+    outputs = book.fetch_outputs(connection, [row.identity for row in rows])
+    for row in rows:
+        wanted.update(_list_links(book, row, outputs[row.identity]))
+    for link, target in wanted.items():
+        link_atomically(folder / link, target, book.home.root)
+    for link in _find_links(folder):
+        if link not in wanted:
+            (folder / link).unlink(missing_ok=True)
+
+
+def _find_links(folder: Path) -> list[str]:
+    """Links in the session's folder and the folders directly in it; what people put there themselves is no link of ours."""
+    found = []
+    for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())):
+        found += [entry.relative_to(folder).as_posix() for entry in place.iterdir() if _is_ours(entry, folder)]
+    return found
+
+
+def _is_ours(entry: Path, folder: Path) -> bool:
+    if not entry.is_symlink():
+        return False
+    in_movies = entry.parent == folder / MOVIES_FOLDER
+    return in_movies or "/results/" in f"/{os.readlink(entry)}"
+
+
+def _list_movie_links(book: Book, connection: Connection, job_id: int) -> dict[str, Path]:
+    """Movies under their names in the session, gains and defect lists under their file names."""
+    known = book.map_roots(connection)
+    links: dict[str, Path] = {}
+    query = select(items.c.name, items.c.movie).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job_id)
+    for row in connection.execute(query):
+        movie = Movie.model_validate(row.movie).map_paths(known.resolve)
+        links[f"{MOVIES_FOLDER}/{movie.name}{movie.path.suffix}"] = movie.path
+        for reference in (movie.gain.path if movie.gain else None, movie.defects):
+            if reference is not None:
+                links.setdefault(f"{MOVIES_FOLDER}/{reference.name}", reference)
+    return links

@@ -1,0 +1,20 @@
+"""What happens after a failure, as numbers."""
+
+from magellon.contracts import Record
+
+
+class Policy(Record):
+    """Defaults are for production; tests shorten the times."""
+
+    transient_attempts: int = 5
+    transient_delay: float = 2.0
+    """Seconds before the second attempt; doubled each time."""
+    defect_attempts: int = 2
+    lost_attempts: int = 3
+    """Lost workers after which a task is given up: it may be what kills them."""
+    beat_interval: float = 1.0
+    lost_after: float = 8.0
+    """Seconds without a beat after which a worker counts as lost."""
+    reconcile_interval: float = 60.0
+    window: int = 200
+    """Tasks of one backend that wait on the bus at most; order and priority are decided in the ledger."""

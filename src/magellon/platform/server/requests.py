@@ -1,0 +1,102 @@
+"""What workers and the foreground command ask of the server, over the bus."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nats.aio.msg import Msg
+from sqlalchemy import update
+
+from magellon.contracts import Record
+from magellon.errors import BadInput, MagellonError
+from magellon.platform.bus.connection import BUS_ERRORS
+from magellon.platform.pipeline.catalogue import read_catalogue
+from magellon.platform.server.dispatcher import Dispatcher
+from magellon.platform.server.links import relink_session
+from magellon.platform.server.report import make_summary
+from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.store.schema import jobs
+
+log = logging.getLogger("magellon.server")
+
+
+class JobRequest(Record):
+    job: int
+
+
+class Hello(Record):
+    """A worker introduces itself."""
+
+    worker: str
+    home_token: str
+    """sha256 of the token file under the home as the worker sees it."""
+
+
+class Reception:
+    """Answers requests: `{"answer": ...}` or `{"refused": why}`."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._book = dispatcher.book
+        self._submitting = asyncio.Lock()
+
+    def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
+        """By subject."""
+        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise}
+
+    async def open(self) -> None:
+        for subject, answer in self.answers().items():
+            await self._dispatcher.client.subscribe(subject, cb=self._responder(answer))
+
+    def _responder(self, answer: Callable[[bytes], Awaitable[Any]]) -> Callable[[Msg], Awaitable[None]]:
+        pending: set[asyncio.Task[None]] = set()
+
+        async def respond(message: Msg) -> None:
+            try:
+                reply: dict[str, Any] = {"answer": await answer(message.data)}
+            except MagellonError as error:
+                reply = {"refused": str(error)}
+            except Exception as error:
+                log.exception("a request failed")
+                reply = {"refused": f"the server failed: {type(error).__name__}: {error}"}
+            with contextlib.suppress(*BUS_ERRORS):
+                await message.respond(json.dumps(reply).encode())
+
+        async def start(message: Msg) -> None:
+            task = asyncio.create_task(respond(message))  # a long one must not keep others waiting
+            pending.add(task)
+            task.add_done_callback(pending.discard)
+
+        return start
+
+    async def _greet(self, data: bytes) -> Any:
+        hello = Hello.model_validate_json(data)
+        expected = hashlib.sha256(self._book.home.token_file.read_bytes()).hexdigest()
+        if hello.home_token != expected:
+            raise BadInput(f"wrong mount: worker {hello.worker} does not see the server's home {self._book.home.root}")
+        with self._book.ledger.transaction() as connection:
+            return [root.model_dump(mode="json") for root in self._book.list_roots(connection)]
+
+    async def _submit(self, data: bytes) -> Any:
+        submission = Submission.model_validate_json(data)
+        async with self._submitting:  # a repeated request waits for the first and finds its work done
+            found = await asyncio.to_thread(find_session, submission)
+            catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue)
+            with self._book.ledger.transaction() as connection:
+                job = submit_session(self._book, connection, submission, found, catalogue)
+                relink_session(self._book, connection, job)
+        self._dispatcher.note_change(job)
+        await self._dispatcher.publish()
+        return job
+
+    async def _summarise(self, data: bytes) -> Any:
+        job = JobRequest.model_validate_json(data).job
+        with self._book.ledger.transaction() as connection:
+            summary = make_summary(self._book, connection, job)
+            relink_session(self._book, connection, job)
+            connection.execute(update(jobs).where(jobs.c.id == job).values(active=False))
+            return summary.model_dump(mode="json")

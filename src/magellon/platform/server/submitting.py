@@ -1,0 +1,223 @@
+"""A session comes into the ledger, or comes again with more movies or another recipe. Never deletes, can be repeated."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from magellon.contracts import Movie, Record
+from magellon.contracts.description import Description
+from magellon.platform.pipeline.identity import identify_item
+from magellon.platform.pipeline.plan import Plan, make_plan
+from magellon.platform.pipeline.recipe import Recipe
+from magellon.platform.server.advancing import advance_items
+from magellon.platform.server.book import Book, split
+from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
+from magellon.platform.sessions.scan import FoundMovie, scan_movies
+from magellon.platform.store.identity import identify_file, locate_file
+from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
+from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
+
+
+class Submission(Record):
+    """What is asked for: process this folder by this recipe."""
+
+    folder: str
+    recipe: Recipe
+    acquisition: Acquisition | None = None
+    retry: bool = True
+    """Try again what failed, except what failed for its input."""
+    alone: bool = True
+    """Leave other unfinished jobs of the home for another time."""
+
+
+@dataclass(frozen=True)
+class FoundSession:
+    """A session's folder, read and checked; made without the ledger, as it takes time."""
+
+    folder: Path
+    session: SessionFile
+    movies: list[FoundMovie]
+
+
+def find_session(submission: Submission) -> FoundSession:
+    """Read the folder and every movie's header.
+
+    Raises:
+        BadInput: as `read_session` and `scan_movies`.
+    """
+    folder = Path(submission.folder).resolve()
+    session = read_session(folder, submission.acquisition)
+    return FoundSession(folder, session, scan_movies(folder, session))
+
+
+def submit_session(
+    book: Book, connection: Connection, submission: Submission, found: FoundSession, catalogue: Mapping[str, Description]
+) -> int:
+    """Enter or update session, movies, job and tasks; the job's number.
+
+    What a change of recipe or movies makes outdated waits again; everything else stays as it is.
+
+    Raises:
+        BadInput: the recipe does not fit.
+    """
+    row = _enter_session(connection, found)
+    placement = _Placement(connection, book, row.name, found)
+    plan = make_plan(submission.recipe, catalogue, placement)
+    _enter_items(connection, row.id, found, placement)
+    if submission.alone:
+        connection.execute(update(jobs).values(active=False))
+    job = _enter_job(connection, row.id, plan)
+    book.forget_job(job)
+    _enter_tasks(connection, job, row.id, plan)
+    if submission.retry:
+        _retry_failed(connection, job)
+    _drop_vanished_results(book, connection, job)
+    numbers = connection.execute(select(items.c.id).where(items.c.session_id == row.id)).scalars()
+    advance_items(book, connection, job, list(numbers))
+    return job
+
+
+class _Placement:
+    """Expresses files by roots; a folder that no root holds becomes one."""
+
+    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession) -> None:
+        self._connection, self._book, self._name = connection, book, name
+        self.roots = book.map_roots(connection)
+        self._add(name, found.folder, found.movies[0].movie.path)
+
+    def _add(self, name: str, folder: Path, sample: Path | None) -> None:
+        self._enter(describe_root(name, folder, sample))
+        self.roots = Roots({**self.roots.folders, name: folder})
+
+    def _enter(self, root: Root) -> None:
+        self._connection.execute(roots.delete().where(roots.c.name == root.name))
+        self._connection.execute(roots.insert().values(name=root.name, description=root.model_dump(mode="json")))
+
+    def express(self, path: Path) -> str:
+        if not any(path.is_relative_to(folder) for folder in self.roots.folders.values()):
+            number = 2
+            while f"{self._name}-{number}" in self.roots.folders:
+                number += 1
+            self._add(f"{self._name}-{number}", path.parent, path if path.is_file() else None)
+        return self.roots.express(path)
+
+    def identify(self, path: Path) -> str:
+        self.express(path)
+        return identify_file(path, self.roots)
+
+    def place_movie(self, movie: Movie) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A movie with rooted paths, and with the identities of its files instead."""
+
+        def identify(path: Path) -> Path:
+            self.express(path)
+            return Path(locate_file(path, self.roots) if path == movie.path else identify_file(path, self.roots))
+
+        rooted = movie.map_paths(lambda path: Path(self.express(path)))
+        return rooted.model_dump(mode="json"), movie.map_paths(identify).model_dump(mode="json")
+
+
+def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
+    by_folder = select(sessions).where(sessions.c.folder == str(found.folder))
+    definition = found.session.model_dump(mode="json")
+    row = connection.execute(by_folder).one_or_none()
+    if row is None:
+        taken = {*connection.execute(select(sessions.c.name)).scalars(), *connection.execute(select(roots.c.name)).scalars()}
+        name, number = clean_name(found.session.name), 2
+        while name in taken or name == HOME_ROOT:
+            name, number = f"{clean_name(found.session.name)}-{number}", number + 1
+        connection.execute(sessions.insert().values(name=name, folder=str(found.folder), definition=definition))
+        return connection.execute(by_folder).one()
+    connection.execute(update(sessions).where(sessions.c.id == row.id).values(definition=definition))
+    return row
+
+
+def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: _Placement) -> None:
+    known = {row.name: row for row in connection.execute(select(items).where(items.c.session_id == session_id))}
+    for entry in found.movies:
+        movie, identity = placement.place_movie(entry.movie)
+        values = {"movie": movie, "identity": identity, "problem": entry.problem}
+        row = known.get(entry.movie.name)
+        if row is None:
+            connection.execute(items.insert().values(session_id=session_id, name=entry.movie.name, **values))
+        elif (row.movie, row.identity, row.problem) != (movie, identity, entry.problem):
+            connection.execute(update(items).where(items.c.id == row.id).values(**values))
+            if row.problem is not None and entry.problem != row.problem:
+                failed = update(tasks).where(tasks.c.item_id == row.id, tasks.c.state == "failed")
+                connection.execute(failed.values(state="waiting", reason=None, kind=None))
+
+
+def _enter_job(connection: Connection, session_id: int, plan: Plan) -> int:
+    row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
+    if row is None:
+        values = {"session_id": session_id, "plan": plan.model_dump(mode="json"), "active": True, "created_at": time.time()}
+        connection.execute(jobs.insert().values(**values))
+        row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
+    else:
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(plan=plan.model_dump(mode="json"), active=True))
+    return int(row.id)
+
+
+_fresh = {
+    "state": "waiting", "published": False, "sequence": None, "failures": 0, "lost": 0, "not_before": 0.0,
+    "worker": None, "incarnation": None, "kind": None, "reason": None, "traceback": None,
+}  # fmt: skip
+
+
+def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> None:
+    known = {(r.item_id, r.step): r for r in connection.execute(select(tasks).where(tasks.c.job_id == job))}
+    new: list[dict[str, Any]] = []
+    kept: set[int] = set()
+
+    def enter(item: int | None, step: Any, identity: str | None) -> None:
+        row = known.get((item, step.key))
+        named = {"category": step.category, "backend": step.backend}
+        if row is None:
+            new.append(
+                {"job_id": job, "item_id": item, "step": step.key, "identity": identity, "attempt": 0, **named, **_fresh}
+            )
+            return
+        kept.add(row.id)
+        if item is not None and row.identity != identity:  # a gather finds its identity when it is due
+            connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity, **named, **_fresh))
+        elif item is None:
+            connection.execute(update(tasks).where(tasks.c.id == row.id).values(**named))
+
+    for item in connection.execute(select(items).where(items.c.session_id == session_id).order_by(items.c.name)):
+        identities = identify_item(plan.item_steps, item.identity)
+        for step in plan.item_steps:
+            enter(item.id, step, identities[step.key])
+    for step in plan.gathers:
+        enter(None, step, None)
+    if new:
+        connection.execute(tasks.insert(), new)
+    gone = [row.id for row in known.values() if row.id not in kept]
+    for part in split(gone):
+        connection.execute(tasks.delete().where(tasks.c.id.in_(part)))
+
+
+def _retry_failed(connection: Connection, job: int) -> None:
+    again = update(tasks).where(tasks.c.job_id == job, tasks.c.state.in_(("failed", "cancelled")), tasks.c.kind != "bad_input")
+    connection.execute(again.values(**_fresh))
+
+
+def _drop_vanished_results(book: Book, connection: Connection, job: int) -> None:
+    """A result that a person removed is computed again."""
+    completed = select(tasks.c.id, tasks.c.identity).where(tasks.c.job_id == job, tasks.c.state == "completed")
+    gone = [row for row in connection.execute(completed).all() if not book.store.path(row.identity).exists()]
+    for part in split(gone):
+        connection.execute(results.delete().where(results.c.identity.in_([row.identity for row in part])))
+        connection.execute(update(tasks).where(tasks.c.id.in_([row.id for row in part])).values(**_fresh))
+
+
+def check_submission(submission: Submission, catalogue: Mapping[str, Description]) -> None:
+    """Find mistakes in folder and recipe without a server.
+
+    Raises:
+        BadInput: what is wrong.
+    """
+    read_session(Path(submission.folder), submission.acquisition)
+    make_plan(submission.recipe, catalogue)

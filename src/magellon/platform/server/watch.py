@@ -1,0 +1,57 @@
+"""Which workers live and what they compute, from their beats."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from magellon.contracts.task import Beat, Running
+
+_FORGOTTEN_AFTER = 10.0
+"""Seconds after which a running task that its living worker no longer mentions counts as forgotten."""
+
+
+@dataclass
+class _Seen:
+    beat: Beat
+    at: float
+
+
+@dataclass
+class Watch:
+    """Registry of workers. Times are this process's own clock."""
+
+    lost_after: float
+    _workers: dict[str, _Seen] = field(default_factory=dict)
+    _unmentioned: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def note_beat(self, beat: Beat) -> None:
+        self._workers[beat.worker] = _Seen(beat, time.monotonic())
+
+    def excuse_silence(self) -> None:
+        """The bus was away, so nobody could be heard: count from now."""
+        for seen in self._workers.values():
+            seen.at = time.monotonic()
+
+    def list_beats(self) -> list[Beat]:
+        now = time.monotonic()
+        return [seen.beat for seen in self._workers.values() if now - seen.at < self.lost_after]
+
+    def mentions(self, task: int, attempt: int) -> Running | None:
+        """What a living worker says of a task it computes."""
+        for beat in self.list_beats():
+            for running in beat.running:
+                if (running.task, running.attempt) == (task, attempt):
+                    return running
+        return None
+
+    def is_lost(self, worker: str, incarnation: str) -> bool:
+        """Whether the process that began a task is gone: silent, or replaced by another of its name."""
+        seen = self._workers.get(worker)
+        return seen is None or seen.beat.incarnation != incarnation or time.monotonic() - seen.at >= self.lost_after
+
+    def find_forgotten(self, running: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of these (task, attempt) that nobody has mentioned for too long."""
+        now = time.monotonic()
+        silent = [key for key in running if self.mentions(*key) is None]
+        self._unmentioned = {key: self._unmentioned.get(key, now) for key in silent}
+        return [key for key, since in self._unmentioned.items() if now - since > _FORGOTTEN_AFTER]

@@ -1,0 +1,111 @@
+"""From a session's folder to its movies, every path checked."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from magellon.contracts import Gain, Movie, Optics
+from magellon.errors import BadInput
+from magellon.platform.sessions.definition import MOVIE_SUFFIXES, SessionFile
+from magellon.platform.sessions.headers import MovieHeader, find_odd_sizes, read_movie_header
+
+
+@dataclass(frozen=True)
+class FoundMovie:
+    """A movie of a session, with absolute paths, and what is wrong with it."""
+
+    movie: Movie
+    problem: str | None = None
+
+
+def scan_movies(folder: Path, session: SessionFile) -> list[FoundMovie]:
+    """All movies by name. A movie that cannot be processed is listed with its problem and troubles no other one.
+
+    Raises:
+        BadInput: no movies, a gain or defect file that is missing, no pixel size, names that cannot be told apart.
+    """
+    paths = _find_paths(folder, session)
+    names = _name_movies(paths)
+    _check_groups(session, names)
+    headers: dict[str, MovieHeader] = {}
+    problems: dict[str, str] = {}
+    for name, path in names.items():
+        try:
+            headers[name] = read_movie_header(path)
+        except BadInput as error:
+            problems[name] = str(error)
+    problems.update(find_odd_sizes(headers))
+    return [
+        FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
+        for name, path in sorted(names.items())
+    ]
+
+
+def _find_paths(folder: Path, session: SessionFile) -> list[Path]:
+    aside = {folder / reference for reference in (session.gain, session.defects) if reference}
+    found = sorted(
+        path
+        for path in folder.glob(session.movies)
+        if path.is_file() and path.suffix.lower() in MOVIE_SUFFIXES and not path.name.startswith(".") and path not in aside
+    )
+    if not found:
+        raise BadInput(f"{folder}: no movies match {session.movies!r}")
+    return found
+
+
+def _name_movies(paths: Sequence[Path]) -> dict[str, Path]:
+    """File names without suffix; where two files share one, the folder's name or the suffix comes with it."""
+    stems = Counter(path.stem for path in paths)
+    names: dict[str, Path] = {}
+    for path in paths:
+        choices = (path.stem, f"{path.parent.name}_{path.stem}", path.name.replace(".", "_"), f"{path.parent.name}_{path.name}")
+        free = [name for name in choices[(1 if stems[path.stem] > 1 else 0) :] if name not in names]
+        if not free:
+            raise BadInput(f"{path}: another movie of the session has the same name")
+        names[free[0]] = path
+    return names
+
+
+def _check_groups(session: SessionFile, names: dict[str, Path]) -> None:
+    unknown = sorted(set(session.optics_groups or {}) - set(names))
+    if unknown:
+        raise BadInput(f"session {session.name}: optics_groups names {unknown[0]!r}, which is no movie of it")
+
+
+def _describe_movie(folder: Path, session: SessionFile, name: str, path: Path, header: MovieHeader | None) -> Movie:
+    pixel_size = session.pixel_size or (header.pixel_size if header else None)
+    if pixel_size is None and header is None:
+        pixel_size = 1.0  # unreadable: it is listed as a problem and never processed
+    if pixel_size is None:
+        raise BadInput(f"{path.name}: the header says no pixel size; give --pixel-size")
+    optics = {
+        key: value
+        for key, value in (
+            ("voltage", session.voltage),
+            ("spherical_aberration", session.spherical_aberration),
+            ("amplitude_contrast", session.amplitude_contrast),
+            ("group", (session.optics_groups or {}).get(name)),
+        )
+        if value is not None
+    }
+    gain = _find_reference(folder, session.gain, "gain")
+    return Movie(
+        name=name,
+        path=path,
+        pixel_size=pixel_size,
+        optics=Optics.model_validate(optics),
+        exposure_per_frame=session.exposure_per_frame,
+        pre_exposure=session.pre_exposure or 0.0,
+        gain=Gain(path=gain, rotation=session.gain_rotation or 0, flip=session.gain_flip or "none") if gain else None,
+        defects=_find_reference(folder, session.defects, "defects"),
+    )
+
+
+def _find_reference(folder: Path, reference: str | None, what: str) -> Path | None:
+    if reference is None:
+        return None
+    path = folder / Path(reference).expanduser()
+    if not path.is_file():
+        raise BadInput(f"{what} = {reference!r}: {path} is not there")
+    return path

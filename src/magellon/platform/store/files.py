@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file; readers see the old content or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def link_atomically(link: Path, target: Path, inside: Path) -> None:
+    """Make or replace a symbolic link. Within the folder `inside` it is relative, so that the whole can be moved."""
+    text = os.path.relpath(target, link.parent) if target.is_relative_to(inside) else str(target)
+    try:
+        if os.readlink(link) == text:
+            return
+    except OSError:
+        link.parent.mkdir(parents=True, exist_ok=True)
+    partial = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    os.symlink(text, partial)
+    os.replace(partial, link)

@@ -1,0 +1,73 @@
+"""Results by identity: folders that appear whole, once, by a rename, and are never changed afterwards."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magellon.contracts.task import Task
+from magellon.platform.store.files import write_atomically
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class ResultStore:
+    """`HOME/results`."""
+
+    folder: Path
+
+    def path(self, identity: str) -> Path:
+        return self.folder / identity[:2] / identity
+
+    def read(self, identity: str) -> dict[str, Any] | None:
+        """The output of a promoted result; None when there is none, or when its files are not what was promoted."""
+        folder = self.path(identity)
+        try:
+            result = json.loads((folder / RESULT_FILE).read_bytes())
+            complete = all((folder / name).stat().st_size == size for name, size in result["files"].items())
+        except (OSError, ValueError, KeyError):
+            return None
+        return dict(result["output"]) if complete else None
+
+    def promote(self, task: Task, workdir: Path, output: Mapping[str, Any]) -> bool:
+        """Make a finished working folder the result of its task; False when another one was first, whose result stays.
+
+        The folder then holds `result.json`: what was computed from what, without times, hosts or absolute paths.
+        """
+        files = {
+            path.relative_to(workdir).as_posix(): path.stat().st_size for path in sorted(workdir.rglob("*")) if path.is_file()
+        }
+        record = {
+            "format": "magellon-result",
+            "version": 1,
+            "identity": task.identity,
+            "category": task.category,
+            "backend": task.backend,
+            "backend_version": task.version,
+            "params": task.params,
+            "inputs": task.inputs,
+            "output": output,
+            "files": files,
+        }
+        write_atomically(workdir / RESULT_FILE, json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode())
+        return self._rename(workdir, self.path(task.identity))
+
+    def _rename(self, workdir: Path, target: Path) -> bool:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and self.read(target.name) is None:  # left by a power cut or a person; never valid
+            spoiled = self.folder / ".work" / f"spoiled-{target.name}"
+            shutil.rmtree(spoiled, ignore_errors=True)
+            os.rename(target, spoiled)
+            shutil.rmtree(spoiled, ignore_errors=True)
+        try:
+            os.rename(workdir, target)  # fails on a folder that exists and is not empty
+        except OSError:
+            if self.read(target.name) is None:
+                raise
+            shutil.rmtree(workdir, ignore_errors=True)
+            return False
+        return True

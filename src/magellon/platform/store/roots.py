@@ -1,0 +1,90 @@
+"""Rooted paths: `ROOT:relative/path`. Messages and the ledger hold only these; each machine maps the roots to its folders."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from magellon.contracts import Record
+from magellon.errors import BadInput, Transient
+
+HOME_ROOT = "home"
+_SAMPLE = 64 << 10
+
+
+class Root(Record):
+    """A folder with data, and a file in it by which another machine knows that it sees the same folder."""
+
+    name: str
+    path: str
+    sample: str | None = None
+    """Relative path of a file; None in an empty folder."""
+    sample_size: int = 0
+    sample_hash: str = ""
+    """sha256 of its first 64 kB."""
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The roots as this machine sees them."""
+
+    folders: Mapping[str, Path]
+
+    def resolve(self, rooted: str | Path) -> Path:
+        """The absolute path on this machine.
+
+        Raises:
+            Transient: no such root is known here (yet).
+        """
+        name, separator, relative = str(rooted).partition(":")
+        if not separator or name not in self.folders:
+            raise Transient(f"{rooted}: no data root {name!r} on this machine")
+        return self.folders[name] / relative
+
+    def express(self, path: Path) -> str:
+        """The rooted form of an absolute path, by the deepest root that holds it.
+
+        Raises:
+            BadInput: it lies in no root.
+        """
+        holding = [(folder, name) for name, folder in self.folders.items() if path.is_relative_to(folder)]
+        if not holding:
+            raise BadInput(f"{path} lies in no known data root")
+        folder, name = max(holding, key=lambda item: len(item[0].parts))
+        return f"{name}:{path.relative_to(folder).as_posix()}"
+
+
+def hash_sample(path: Path) -> str:
+    """sha256 of the first 64 kB of a file."""
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(_SAMPLE)).hexdigest()
+
+
+def describe_root(name: str, folder: Path, sample: Path | None) -> Root:
+    """A root with the sample others check."""
+    if sample is None:
+        return Root(name=name, path=str(folder))
+    return Root(
+        name=name,
+        path=str(folder),
+        sample=sample.relative_to(folder).as_posix(),
+        sample_size=sample.stat().st_size,
+        sample_hash=hash_sample(sample),
+    )
+
+
+def check_root(root: Root, folder: Path) -> None:
+    """Whether `folder` on this machine is the root the server means.
+
+    Raises:
+        BadInput: the sample file is missing or another one.
+    """
+    if root.sample is None:
+        return
+    sample = folder / root.sample
+    try:
+        size, digest = sample.stat().st_size, hash_sample(sample)
+    except OSError as error:
+        raise BadInput(f"wrong mount: data root {root.name!r} at {folder}: {root.sample}: {error.strerror}") from error
+    if (size, digest) != (root.sample_size, root.sample_hash):
+        raise BadInput(f"wrong mount: data root {root.name!r} at {folder}: {root.sample} is not the file the server sees")

@@ -1,0 +1,107 @@
+"""`python -m magellon.platform.worker --home DIR --slots N`: computes what the bus brings, until a signal ends it."""
+
+import argparse
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from magellon.errors import BadInput, Transient
+from magellon.platform.bus.configuration import BusAddress, read_configuration
+from magellon.platform.bus.connection import connect_bus
+from magellon.platform.pipeline.catalogue import read_catalogue
+from magellon.platform.store.home import Home
+from magellon.platform.store.results import ResultStore
+from magellon.platform.store.roots import Roots
+from magellon.platform.worker.compute import Workshop
+from magellon.platform.worker.mount import WrongMount, ask_roots
+from magellon.platform.worker.worker import Worker
+
+log = logging.getLogger("magellon.worker")
+
+WRONG_MOUNT_STATUS = 78
+"""EX_CONFIG: starting again would not help."""
+_MEMORY_SHARE = 0.8
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--state", type=Path)
+    parser.add_argument("--name", default="local", help="one name, one worker")
+    parser.add_argument("--slots", type=int, default=os.cpu_count() or 1, help="tasks at a time")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one task")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--beat", type=float, default=1.0, help="seconds between signs of life")
+    parser.add_argument(
+        "--root", action="append", default=[], metavar="NAME=DIR", help="where a data root lies on this machine"
+    )
+    return parser.parse_args(argv)
+
+
+async def work(arguments: argparse.Namespace, address: BusAddress) -> None:
+    """Until cancelled.
+
+    Raises:
+        WrongMount: this machine does not see the server's files.
+    """
+    home = Home.at(arguments.home, arguments.state)
+    mapped = {name: Path(folder) for name, _, folder in (item.partition("=") for item in arguments.root)}
+    workshop = Workshop(
+        store=ResultStore(home.results),
+        work=home.work / arguments.name,
+        logs=home.logs,
+        catalogue=await asyncio.to_thread(read_catalogue, home.catalogue),
+        device=arguments.device,
+        threads=arguments.threads,
+        memory=int(psutil.virtual_memory().total * _MEMORY_SHARE / arguments.slots),
+    )
+    client = await connect_bus(address, arguments.name)
+
+    async def refresh() -> Roots:
+        return await ask_roots(client, arguments.name, home, mapped)
+
+    try:
+        await refresh()
+        shutil.rmtree(workshop.work, ignore_errors=True)  # what an earlier worker of this name left unfinished
+        worker = Worker(client, arguments.name, workshop, arguments.slots, refresh)
+        await worker.run(arguments.beat)
+    finally:
+        shutil.rmtree(workshop.work, ignore_errors=True)
+        await client.close()
+
+
+async def work_until_signal(arguments: argparse.Namespace, address: BusAddress) -> int:
+    running = asyncio.create_task(work(arguments, address))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        return 0
+    except WrongMount as error:
+        log.error("%s", error)
+        return WRONG_MOUNT_STATUS
+    return 0
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    home = Home.at(arguments.home, arguments.state)
+    try:
+        return asyncio.run(work_until_signal(arguments, read_configuration(home.bus_configuration)))
+    except (BadInput, Transient) as error:
+        log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

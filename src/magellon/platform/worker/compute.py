@@ -1,0 +1,92 @@
+"""One task from its message to its promoted result."""
+
+import contextlib
+import json
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magellon.contracts import CONTRACTS
+from magellon.contracts.description import Description
+from magellon.contracts.task import Task
+from magellon.errors import BadInput, Transient
+from magellon.platform.pipeline.parameters import fill_parameters
+from magellon.platform.store.results import ResultStore
+from magellon.platform.store.roots import Roots
+from magellon.platform.worker.child import Child, Listener, Request, TaskFailure
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and with what a slot computes."""
+
+    store: ResultStore
+    work: Path
+    """Folders of tasks at work; on the filesystem of the results, so that promotion is a rename."""
+    logs: Path
+    catalogue: Mapping[str, Description]
+    device: str
+    threads: int
+    memory: int
+
+
+async def compute_task(
+    workshop: Workshop, child: Child, task: Task, roots: Roots, listen: Listener
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compute a task and promote its result, or find the result promoted: (output, provenance).
+
+    Raises:
+        TaskFailure: with the kind of the failure.
+    """
+    output = workshop.store.read(task.identity)
+    if output is not None:
+        return output, {}
+    workdir = workshop.work / f"{task.identity}.{task.attempt}"
+    try:
+        request = _make_request(workshop, task, roots, workdir)
+        done = await child.run(request, listen)
+        promoted = workshop.store.promote(task, workdir, done.output)
+    except (OSError, Transient) as error:
+        raise TaskFailure("transient", str(error)) from error
+    except BadInput as error:
+        raise TaskFailure("bad_input", str(error)) from error
+    finally:
+        shutil.rmtree(workdir, ignore_errors=True)
+    if not promoted:
+        return workshop.store.read(task.identity) or done.output, {}
+    provenance = {
+        "host": socket.gethostname(), "device": done.device, "threads": workshop.threads, "seconds": done.seconds,
+    }  # fmt: skip
+    return done.output, provenance
+
+
+def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -> Request:
+    shutil.rmtree(workdir, ignore_errors=True)
+    workdir.mkdir(parents=True)
+    params = task.params
+    if task.files_in_params:
+        description = workshop.catalogue[f"{task.category}/{task.backend}"]
+        params = fill_parameters(description, task.params, "", lambda path: str(roots.resolve(path)))
+    value = task.input
+    if value is None:
+        value = json.loads(roots.resolve(task.input_file or "").read_bytes())
+    record = CONTRACTS[task.category].Input.model_validate(value)
+    log = workshop.logs / f"{task.identity}.log"
+    with contextlib.suppress(OSError):
+        workshop.logs.mkdir(parents=True, exist_ok=True)
+    return Request(
+        category=task.category,
+        backend=task.backend,
+        version=task.version,
+        params=params,
+        input=record.map_paths(roots.resolve).model_dump(mode="json"),
+        workdir=str(workdir),
+        device=workshop.device,
+        threads=workshop.threads,
+        memory=workshop.memory,
+        seed=task.seed,
+        log=str(log),
+    )
