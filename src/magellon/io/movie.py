@@ -32,7 +32,7 @@ def open_movie(path: Path | str, *, eer_upsampling: int = 1, eer_grouping: int |
         return MrcMovie(path)
     if kind == "tiff":
         return TiffMovie(path)
-    return EerMovie(path, upsampling=eer_upsampling, grouping=eer_grouping or 1)
+    return EerMovie(path, upsampling=eer_upsampling, grouping=1 if eer_grouping is None else eer_grouping)
 
 
 class MrcMovie(MovieReader):

@@ -254,7 +254,7 @@ class MrcStackWriter:
         deviation = max(self._sum_squares / pixels - mean * mean, 0.0) ** 0.5
         low, high = (self._minimum, self._maximum) if self.count else (0.0, -1.0)
         struct.pack_into("<3f", raw, 76, low, high, mean)
-        struct.pack_into("<i", raw, 108, 20140)
+        struct.pack_into("<i", raw, 108, 20141)
         raw[208:216] = b"MAP \x44\x44\x00\x00"
         struct.pack_into("<fi", raw, 216, deviation, 1)
         raw[224:304] = _LABEL.ljust(80)
