@@ -1,6 +1,5 @@
 """RELION's STAR files and a record of the results, written beside the outputs of `magellon run`."""
 
-import asyncio
 import json
 import os
 import tempfile
@@ -54,7 +53,7 @@ def _replace(path: Path, text: str) -> Path:
     return path
 
 
-def write_star_files(outcomes: Sequence[Outcome], request: Request) -> list[Path]:
+async def write_star_files(child: Child, outcomes: Sequence[Outcome], request: Request) -> list[Path]:
     """Gather the items into RELION's STAR files, by the same backend as the pipeline. The folder is a RELION project.
 
     Movies and micrographs that lie elsewhere are linked into it, as RELION wants every name below its project folder.
@@ -67,7 +66,7 @@ def write_star_files(outcomes: Sequence[Outcome], request: Request) -> list[Path
         return []
     items = tuple(_make_session_item(each, request) for each in finished)
     gather = SessionStarInput(items=items, folders={**dict.fromkeys(_FOLDERLESS, ""), "micrograph": _folder_of(items, request)})
-    return asyncio.run(_gather(gather, request))
+    return await _gather(child, gather, request)
 
 
 _FOLDERLESS = ("motion_correction", "ctf_estimation", "particle_picking", "particle_extraction")
@@ -115,14 +114,12 @@ def _folder_of(items: Sequence[SessionItem], request: Request) -> str:
     return MICROGRAPHS if any(each.path.parent != request.out for each in given) else ""
 
 
-async def _gather(gather: SessionStarInput, request: Request) -> list[Path]:
+async def _gather(child: Child, gather: SessionStarInput, request: Request) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix=".gathering-", dir=request.out) as workdir:
-        async with Child() as child:
-            try:
-                task = Task(*GATHER, params={}, input=with_inputs_absolute(gather), workdir=workdir)
-                await child.run(task)
-            except TaskFailure as failure:
-                raise MagellonError(f"the STAR files could not be written: {failure.message}\n{failure.traceback}") from failure
+        try:
+            await child.run(Task(*GATHER, params={}, input=with_inputs_absolute(gather), workdir=workdir))
+        except TaskFailure as failure:
+            raise MagellonError(f"the STAR files could not be written: {failure.message}\n{failure.traceback}") from failure
         names = sorted(path.name for path in Path(workdir).iterdir() if path.name != "summary.json")
         for name in names:
             (Path(workdir) / name).replace(request.out / name)

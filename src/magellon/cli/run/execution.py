@@ -3,7 +3,8 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,30 +56,31 @@ def fill_cores(items: int, jobs: int | None, threads: int | None) -> Slots:
     return Slots(children, threads or max(cores // children, 1))
 
 
-def run_items(items: Sequence[Item], request: Request, watch: Watch) -> list[Outcome]:
+@asynccontextmanager
+async def open_children(slots: Slots) -> AsyncIterator[list[Child]]:
+    """Children that start when they get their first task, and end with the block."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Child(threads=slots.threads)) for _ in range(slots.children)]
+
+
+async def run_items(children: Sequence[Child], items: Sequence[Item], request: Request, watch: Watch) -> list[Outcome]:
     """Run every item; one that fails does not stop the others. Results keep the order of the items."""
-    slots = fill_cores(len(items), request.jobs, request.threads)
-    return asyncio.run(_run_all(items, request, slots, watch))
-
-
-async def _run_all(items: Sequence[Item], request: Request, slots: Slots, watch: Watch) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     queue = iter(enumerate(items))
     with tempfile.TemporaryDirectory(prefix=".running-", dir=request.out) as base:
 
-        async def serve() -> None:
-            async with Child(threads=slots.threads) as child:
-                for index, item in queue:
-                    outcomes[index] = await _run_one(child, item, request, Path(base) / str(index), slots.threads)
-                    watch(outcomes[index])
+        async def serve(child: Child) -> None:
+            for index, item in queue:
+                outcomes[index] = await _run_one(child, item, request, Path(base) / str(index))
+                watch(outcomes[index])
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(slots.children):
-                group.create_task(serve())
+            for child in children:
+                group.create_task(serve(child))
     return [outcomes[index] for index in range(len(items))]
 
 
-async def _run_one(child: Child, item: Item, request: Request, workdir: Path, threads: int) -> Outcome:
+async def _run_one(child: Child, item: Item, request: Request, workdir: Path) -> Outcome:
     task = Task(
         category=request.category,
         backend=request.backend,
@@ -87,7 +89,7 @@ async def _run_one(child: Child, item: Item, request: Request, workdir: Path, th
         workdir=str(workdir),
         version=request.version,
         device=request.device,
-        threads=threads,
+        threads=child.threads,
         seed=derive_seed(_plan_step(request), item.name),
     )
     try:

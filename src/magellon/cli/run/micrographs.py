@@ -53,7 +53,13 @@ def _read_ctf_star(ctf_star: Path | None, options: OpticsOptions) -> Iterable[Fo
 
 def _from_mrc(path: Path, options: OpticsOptions) -> Found:
     micrograph = _make_micrograph(path, name_micrograph(path), options.pixel_size, make_optics(options))
-    return Found(micrograph, micrograph, folder=path.parent)
+    return Found(micrograph, micrograph, group_spectrum=find_group_spectrum(micrograph), folder=path.parent)
+
+
+def find_group_spectrum(micrograph: Micrograph) -> Path | None:
+    """The sum of the power spectra of the movie's parts, which our motion correction leaves beside the micrograph."""
+    path = micrograph.path.with_name(f"{micrograph.name}_PS.mrc")
+    return path if path.exists() else None
 
 
 def _make_micrograph(path: Path, name: str, pixel_size: float | None, optics: Optics) -> Micrograph:
@@ -90,8 +96,7 @@ def _from_row(
     if "rlnMicrographNameNoDW" in table:
         plain = resolve_name(table["rlnMicrographNameNoDW"][row], star)
         unweighted = _make_micrograph(plain, micrograph.name, pixel_size, optics)
-    spectrum = resolve_name(table["rlnCtfPowerSpectrum"][row], star) if "rlnCtfPowerSpectrum" in table else None
-    return Found(micrograph, unweighted, _ctf_of_row(table, row), spectrum, star.absolute().parent)
+    return Found(micrograph, unweighted, _ctf_of_row(table, row), find_group_spectrum(micrograph), star.absolute().parent)
 
 
 def _read_optics(table: StarTable | None) -> dict[str, tuple[Optics, float | None]]:

@@ -8,7 +8,7 @@ from magellon.cli.run.request import MovieOptions, OpticsOptions
 from magellon.contracts import Gain, Movie, Optics
 from magellon.errors import BadInput
 from magellon.io.mrc_header import read_mrc_header
-from magellon.io.tiff_header import EER_METADATA, read_tiff_header
+from magellon.io.tiff_header import EER_METADATA, find_pixel_size, read_tiff_header
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
@@ -63,8 +63,6 @@ def read_pixel_size(path: Path) -> float | None:
 
 
 def _read_tiff_pixel_size(path: Path) -> float | None:
-    from magellon.io.tiff import find_pixel_size
-
     page = read_tiff_header(path).pages[0]
     return None if EER_METADATA in page.tags else find_pixel_size(page)
 

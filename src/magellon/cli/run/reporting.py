@@ -1,11 +1,12 @@
 """Run a request and say how it went: one bar, failures by name, where the files lie."""
 
+import asyncio
 from pathlib import Path
 
 from magellon.cli.console import console, make_progress, stderr
 from magellon.cli.run.delivery import write_record, write_star_files
-from magellon.cli.run.execution import Failed, Finished, Outcome, run_items
-from magellon.cli.run.inputs import find_items
+from magellon.cli.run.execution import Failed, Finished, Outcome, fill_cores, open_children, run_items
+from magellon.cli.run.inputs import Item, find_items
 from magellon.cli.run.request import Request
 
 
@@ -20,22 +21,28 @@ def run_request(request: Request, verbose: bool = False) -> int:
     """
     items = find_items(request)
     request.out.mkdir(parents=True, exist_ok=True)
-    with make_progress() as progress:
-        bar = progress.add_task(f"{request.category}/{request.backend}", total=len(items), note="")
-        failures = 0
+    outcomes, files = asyncio.run(_compute(items, request, verbose))
+    _say_end(outcomes, files, request.out)
+    return 1 if any(isinstance(each, Failed) for each in outcomes) else 0
 
-        def watch(outcome: Outcome) -> None:
-            nonlocal failures
-            if isinstance(outcome, Failed):
-                failures += 1
-                _say_failure(outcome, verbose)
-            progress.update(bar, advance=1, note=f"{failures} failed" if failures else "")
 
-        outcomes = run_items(items, request, watch)
-    record = write_record(outcomes, request)
-    stars = write_star_files(outcomes, request)
-    _say_end(outcomes, [*stars, record], request.out)
-    return 1 if failures else 0
+async def _compute(items: list[Item], request: Request, verbose: bool) -> tuple[list[Outcome], list[Path]]:
+    """The outcomes, and the files written about them."""
+    slots = fill_cores(len(items), request.jobs, request.threads)
+    async with open_children(slots) as children:
+        with make_progress() as progress:
+            bar = progress.add_task(f"{request.category}/{request.backend}", total=len(items), note="")
+            failures: list[Failed] = []
+
+            def watch(outcome: Outcome) -> None:
+                if isinstance(outcome, Failed):
+                    failures.append(outcome)
+                    _say_failure(outcome, verbose)
+                progress.update(bar, advance=1, note=f"{len(failures)} failed" if failures else "")
+
+            outcomes = await run_items(children, items, request, watch)
+        record = write_record(outcomes, request)
+        return outcomes, [*await write_star_files(children[0], outcomes, request), record]
 
 
 def _say_failure(failed: Failed, verbose: bool) -> None:

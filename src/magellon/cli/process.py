@@ -1,5 +1,0 @@
-"""The command `magellon process`."""
-
-
-def process_folder() -> None:
-    """Not there yet."""

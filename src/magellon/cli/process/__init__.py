@@ -1,0 +1,1 @@
+"""`magellon process`: a session folder to its end, in the foreground."""
