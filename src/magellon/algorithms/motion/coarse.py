@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from magellon.algorithms.fourier import rfft_crop, rfft_frequencies
+from magellon.algorithms.fourier import rfft_frequencies
+from magellon.algorithms.motion.frames import shrink_frame
 
 _ITERATIONS = 4
 
@@ -19,36 +20,30 @@ def align_coarsely(images: Tensor, pixel_size: float, resolution: float = 20.0) 
     Returns:
         (frames, 2), float64: displacement (y, x) in pixels of `images` relative to the first frame.
     """
-    frames, height, width = images.shape
+    frames = images.shape[0]
     track = torch.zeros(frames, 2, dtype=torch.float64)
     if frames == 1:
         return track
-    small = _transform_size((height, width), pixel_size, resolution)
-    transforms = rfft_crop(torch.fft.rfft2(images), (height, width), small)
-    scale = torch.tensor([height / small[0], width / small[1]], dtype=torch.float64)
-    k_row, k_column = rfft_frequencies(small, pixel_size * height / small[0], images.device)
+    factor = max(1, min(int(resolution / 2 / pixel_size), *(side // 16 for side in images.shape[1:])))
+    images = torch.stack([shrink_frame(image, None, factor) for image in images])
+    small = (images.shape[1], images.shape[2])
+    transforms = torch.fft.rfft2(images)
+    k_row, k_column = rfft_frequencies(small, pixel_size * factor, images.device)
     k_squared = k_row**2 + k_column**2
     # A Gaussian low pass at the resolution; below 1/250 Å are illumination and ice thickness, which stay with the camera.
     weight = torch.exp(-k_squared * resolution**2) * (1 - torch.exp(-k_squared * 250.0**2))
     transforms = transforms * weight
     transforms[:, 0, 0] = 0
     for _ in range(_ITERATIONS):
-        moved = transforms * _phase(-track / scale, small).to(images.device)
+        moved = transforms * _phase(-track / factor, small).to(images.device)
         cross = (moved.sum(0) - moved).conj() * moved
         correlation = torch.fft.irfft2(cross, s=small)
-        step = torch.stack([_peak(image) for image in correlation]) * scale
+        step = torch.stack([_peak(image) for image in correlation]) * factor
         track = track + step
         track = track - track[:1]
-        if float(step.abs().max()) < 0.1 * float(scale.max()):
+        if float(step.abs().max()) < 0.1 * factor:
             break
     return track
-
-
-def _transform_size(shape: tuple[int, int], pixel_size: float, resolution: float) -> tuple[int, int]:
-    """Small enough to be quick, large enough to hold the resolution at half Nyquist."""
-    factor = max(1.0, resolution / (4 * pixel_size))
-    height, width = (max(8, 2 * round(side / factor / 2)) for side in shape)
-    return min(height, shape[0]), min(width, shape[1])
 
 
 def _phase(shift: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -1,9 +1,11 @@
-"""Frames ready for use: gain applied, bad pixels replaced, kept in memory only when there is room."""
+"""Frames of a movie: read once where memory allows, kept as they were recorded, gain applied where they are used."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from magellon.algorithms.motion.parallel import map_in_order
@@ -11,14 +13,17 @@ from magellon.algorithms.motion.pixels import PixelRepair, find_outlier_pixels, 
 from magellon.algorithms.motion.settings import Budget, FrameSource
 from magellon.errors import BadInput
 
+_STRIP = 64  # rows that stay in the cache while they are worked on
+
 
 @dataclass
 class Frames:
-    """The frames of one movie as float32 images (height, width)."""
+    """The frames of one movie, bad pixels replaced. A frame times `gain` is the image."""
 
     source: FrameSource
     shape: tuple[int, int]
     gain: Tensor | None
+    """(height, width); never 0."""
     repair: PixelRepair
     kept: dict[int, Tensor] = field(default_factory=dict)
 
@@ -26,17 +31,10 @@ class Frames:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Frame `index` with gain applied and bad pixels replaced. Not to be changed."""
-        kept = self.kept.get(index)
-        return kept if kept is not None else self._prepare(index)
-
-    def forget(self, index: int) -> None:
-        """The frame will not be asked for again."""
-        self.kept.pop(index, None)
-
-    def _prepare(self, index: int) -> Tensor:
-        frame = read_frame(self.source, index, self.shape, self.gain)
-        self.repair.apply(frame, index)
+        """Frame `index` (height, width) in the type it was recorded in. Not to be changed."""
+        frame = self.kept.get(index)
+        if frame is None:
+            frame = self.repair.apply(read_frame(self.source, index, self.shape), index)
         return frame
 
 
@@ -50,8 +48,8 @@ class Overview:
     factor: int
 
 
-def read_frame(source: FrameSource, index: int, shape: tuple[int, int], gain: Tensor | None) -> Tensor:
-    """One frame times the gain, as a new float32 tensor.
+def read_frame(source: FrameSource, index: int, shape: tuple[int, int]) -> Tensor:
+    """One frame as recorded.
 
     Raises:
         BadInput: the frame's shape is not that of the movie.
@@ -59,10 +57,8 @@ def read_frame(source: FrameSource, index: int, shape: tuple[int, int], gain: Te
     raw = source[index]
     frame = raw if isinstance(raw, Tensor) else torch.from_numpy(_torch_readable(np.asarray(raw)))
     if tuple(frame.shape) != shape:
-        raise BadInput(f"frame {index + 1} is {tuple(frame.shape)}, the first frame is {shape}")
-    if gain is not None:
-        return torch.mul(frame, gain) if frame.dtype != torch.float64 else (frame * gain).float()
-    return frame.to(torch.float32, copy=True)
+        raise BadInput(f"frame {index + 1} is {_size(tuple(frame.shape))}, the first frame is {_size(shape)}")
+    return frame.float() if frame.dtype == torch.float64 else frame
 
 
 def survey_movie(
@@ -79,75 +75,93 @@ def survey_movie(
     Raises:
         BadInput: no frames, shapes that differ, NaN, or a movie without any contrast.
     """
-    shape = _movie_shape(source)
-    for name, image in (("gain", gain), ("defect map", defects)):
-        if image is not None and tuple(image.shape) != shape:
-            raise BadInput(f"the {name} is {tuple(image.shape)}, the movie's frames are {shape}")
-    if min(shape) < factor:
-        raise BadInput(f"frames of {shape[0]} x {shape[1]} pixels are too small; at least {factor} x {factor} are needed")
-    keep = len(source) * shape[0] * shape[1] * 4 <= budget.memory // 2
+    shape = _check_shapes(source, gain, defects, factor)
 
-    def read(index: int) -> tuple[int, Tensor, Tensor]:
-        frame = read_frame(source, index, shape, gain)
-        return index, frame, shrink(frame, factor)
+    def read(index: int) -> tuple[Tensor, Tensor]:
+        frame = read_frame(source, index, shape)
+        return frame, shrink_frame(frame, gain, factor)
 
-    total: Tensor | None = None
     kept: dict[int, Tensor] = {}
     small: list[Tensor] = []
-    for index, frame, shrunk in map_in_order(read, range(len(source)), budget.threads):
-        total = frame.clone() if total is None else total.add_(frame)
+    total = torch.zeros(0)
+    for index, (frame, shrunk) in enumerate(map_in_order(read, range(len(source)), budget.threads)):
+        if index == 0:
+            total = torch.zeros(shape, dtype=_sum_type(frame.dtype, len(source)), device=frame.device)
+        total += frame
         small.append(shrunk)
-        if keep:
+        if len(source) * frame.numel() * frame.element_size() <= budget.memory // 3:
             kept[index] = frame
-    assert total is not None
     _check_contrast(total, small)
-    bad = find_outlier_pixels(total, sigma)
+    bad = find_outlier_pixels(total, gain, sigma, budget.threads)
     for known in (None if gain is None else ~(gain > 0), defects):
         bad = bad if known is None else bad | known.to(bad.device)
     try:
         repair = plan_repair(bad)
     except ValueError as error:
         raise BadInput(f"no usable pixel in the movie: {error}") from error
+    kept = {index: repair.apply(frame, index) for index, frame in kept.items()}
+    if gain is not None:
+        gain = torch.where(bad, gain[~bad].median(), gain)
     stack = torch.stack(small)
-    _repair_small(stack, bad, factor)
-    frames = Frames(source, shape, gain, repair, kept)
-    for index, frame in kept.items():
-        repair.apply(frame, index)
-    return Overview(frames, stack, factor)
+    _repair_small(stack, repair, shape, factor)
+    return Overview(Frames(source, shape, gain, repair, kept), stack, factor)
 
 
-def shrink(image: Tensor, factor: int) -> Tensor:
-    """Block means of factor x factor pixels; a remainder at the right and bottom is dropped."""
-    if factor == 1:
-        return image.clone()
-    rows, columns = image.shape[-2] // factor, image.shape[-1] // factor
-    image = image[: rows * factor, : columns * factor]
+def shrink_frame(frame: Tensor, gain: Tensor | None, factor: int) -> Tensor:
+    """Block means of factor x factor pixels of frame x gain, float32; a remainder at the right and bottom is dropped."""
+    rows, columns = frame.shape[0] // factor, frame.shape[1] // factor
+    shrunk = torch.empty(rows, columns, device=frame.device)
+    step = max(1, _STRIP // factor)
+    strip = torch.empty(step * factor, columns * factor, device=frame.device)
+    for start in range(0, rows, step):
+        end = min(start + step, rows)
+        window = (slice(start * factor, end * factor), slice(0, columns * factor))
+        image = strip[: (end - start) * factor]
+        image.copy_(frame[window])
+        if gain is not None:
+            image *= gain[window]
+        shrink(image, factor, shrunk[start:end])
+    return shrunk
+
+
+def shrink(image: Tensor, factor: int, out: Tensor) -> None:
+    """Write block means of an image whose sides are multiples of the factor to `out`."""
     # Sums of strided slices are several times faster than a reduction over a view.
-    by_rows = image[::factor].clone()
+    by_rows = image[::factor]
     for offset in range(1, factor):
-        by_rows += image[offset::factor]
-    blocks = by_rows[:, ::factor].clone()
+        by_rows = by_rows + image[offset::factor]
+    blocks = by_rows[:, ::factor]
     for offset in range(1, factor):
-        blocks += by_rows[:, offset::factor]
-    return blocks.div_(factor * factor)
+        blocks = blocks + by_rows[:, offset::factor]
+    torch.mul(blocks, 1 / factor**2, out=out)
 
 
-def _repair_small(small: Tensor, bad: Tensor, factor: int) -> None:
-    """Replace the blocks that hold a bad pixel in every small frame."""
-    touched = shrink(bad.to(torch.float32), factor) > 0
-    if bool(touched.all()):
+def _repair_small(small: Tensor, repair: PixelRepair, shape: tuple[int, int], factor: int) -> None:
+    """Replace the blocks that hold a bad pixel in every small frame, in place."""
+    rows, columns = small.shape[-2:]
+    y, x = repair.bad // shape[1] // factor, repair.bad % shape[1] // factor
+    inside = (y < rows) & (x < columns)
+    touched = torch.zeros(rows, columns, dtype=torch.bool, device=small.device)
+    touched[y[inside], x[inside]] = True
+    if bool(touched.all()) or not bool(touched.any()):
         return
-    repair = plan_repair(touched)
-    for number, image in enumerate(small):
-        repair.apply(image, number)
+    blocks = plan_repair(touched)
+    for number in range(len(small)):
+        small[number] = blocks.apply(small[number], number)
 
 
-def _movie_shape(source: FrameSource) -> tuple[int, int]:
+def _check_shapes(source: FrameSource, gain: Tensor | None, defects: Tensor | None, factor: int) -> tuple[int, int]:
     if len(source) == 0:
         raise BadInput("the movie has no frames")
     shape = tuple(source[0].shape)
     if len(shape) != 2:
         raise BadInput(f"a frame must be an image (height, width), not an array of shape {shape}")
+    for name, image in (("gain reference", gain), ("defect map", defects)):
+        if image is not None and tuple(image.shape) != shape:
+            raise BadInput(f"the {name} is {_size(tuple(image.shape))}, the movie's frames are {_size(shape)}")
+    least = 4 * factor
+    if min(shape) < least:
+        raise BadInput(f"frames of {_size(shape)} pixels are too small: at least {least} x {least} are needed")
     return shape[0], shape[1]
 
 
@@ -155,20 +169,29 @@ def _check_contrast(total: Tensor, small: list[Tensor]) -> None:
     low, high = float(total.min()), float(total.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         wrong = [number + 1 for number, image in enumerate(small) if not bool(torch.isfinite(image).all())]
-        raise BadInput(
-            f"NaN or infinite values in frame {wrong[0] if wrong else 1}"
-            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
-        )
+        where = ", ".join(map(str, wrong[:5])) + (" ..." if len(wrong) > 5 else "")
+        raise BadInput(f"NaN or infinite values in frame {where}" if wrong else "NaN or infinite values")
     if low == high:
         raise BadInput(f"the movie holds no image: every pixel sums to {low:g}")
 
 
-def _torch_readable(array: np.ndarray) -> np.ndarray:
-    """Native byte order and a type torch knows."""
-    if array.dtype.newbyteorder("=") != array.dtype:
-        array = array.astype(array.dtype.newbyteorder("="))
+def _sum_type(dtype: torch.dtype, frames: int) -> torch.dtype:
+    """Sums of bytes are exact and quick in short integers."""
+    return torch.int16 if dtype == torch.uint8 and frames <= 128 else torch.float32
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _torch_readable(array: NDArray[Any]) -> NDArray[Any]:
+    """Native byte order, writable, and a type torch computes with."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
+    if array.dtype == np.uint16:
+        return array.astype(np.int32)
+    if array.dtype.newbyteorder("=") != array.dtype:
+        return array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
         return array.copy()
     return array

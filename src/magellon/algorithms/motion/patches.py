@@ -93,14 +93,14 @@ def measure_patches(patches: Patches, displacement: Tensor, resolution: float, t
     grid = _FrequencyGrid(patches, resolution)
     residual = displacement - patches.offsets[:, None] * patches.pixel_size
 
-    def align(number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def align(number: int) -> tuple[Tensor, Tensor]:
         moved = grid.move(patches.transforms[number], residual[:, number])
         total = moved.sum(0)
         own = torch.view_as_real(moved).flatten(1)
-        return moved, total, own
+        return total, own
 
     def powers(number: int) -> tuple[Tensor, Tensor]:
-        moved, total, own = align(number)
+        total, own = align(number)
         return grid.rings(total.abs().square()), grid.rings(own.square().sum(0).view(*total.shape, 2).sum(-1))
 
     count = len(patches.transforms)
@@ -108,7 +108,7 @@ def measure_patches(patches: Patches, displacement: Tensor, resolution: float, t
     weight = grid.spread(_optimal_weight(coherent, incoherent, grid.ring_sizes * count, displacement.shape[0]))
 
     def newton(number: int) -> tuple[Tensor, Tensor]:
-        moved, total, own = align(number)
+        total, own = align(number)
         return grid.derivatives(own, total, weight)
 
     gradients, curvatures = zip(*map_in_order(newton, range(count), threads), strict=True)

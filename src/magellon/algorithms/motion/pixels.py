@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from magellon.algorithms.motion.parallel import map_in_order
+
 _BLOCK = 16
+_BAND = 256
 _CANDIDATES = 12
 _RADIUS = 6
 
@@ -23,42 +26,59 @@ class PixelRepair:
     substitutes: Tensor
     """(n, candidates) flat indices of good pixels nearby."""
 
-    def apply(self, frame: Tensor, number: int) -> None:
-        """Replace the bad pixels of one frame (height, width) in place."""
+    def apply(self, frame: Tensor, number: int) -> Tensor:
+        """A frame (height, width) with its bad pixels replaced."""
         if self.bad.numel() == 0:
-            return
+            return frame
         generator = torch.Generator().manual_seed(number)
         choice = torch.randint(self.substitutes.shape[1], (self.bad.numel(), 1), generator=generator).to(self.bad.device)
-        flat = frame.view(-1)
+        flat = frame.reshape(-1).clone()
         flat[self.bad] = flat[self.substitutes.gather(1, choice)[:, 0]]
+        return flat.view(frame.shape)
 
 
-def find_outlier_pixels(total: Tensor, sigma: float) -> Tensor:
+def find_outlier_pixels(total: Tensor, gain: Tensor | None, sigma: float, threads: int = 1) -> Tensor:
     """Hot and dead pixels: those whose sum over the movie is not that of their surroundings.
 
-    Counts are compared as square roots, where shot noise is equally wide everywhere and a dead pixel stands out as a hot one.
+    Counts are compared as square roots, where shot noise is equally wide everywhere and a dead pixel stands out as a hot one
+    does.
 
     Args:
-        total: (height, width), sum of the gain-corrected frames, unaligned.
-        sigma: how many standard deviations (robust: from the median absolute deviation) a pixel may deviate.
+        total: (height, width), sum of the frames as recorded, unaligned.
+        gain: (height, width), multiplied with it.
+        sigma: how many standard deviations (robust: from the median absolute deviation) a pixel may deviate from the mean of
+            its block of 16 x 16.
 
     Returns:
         (height, width) bool.
     """
-    value = total.clamp(min=0).sqrt() if bool((total >= 0).all()) else total
-    sample = value.flatten()[:: max(1, value.numel() // 100_000)]
-    centre = sample.median()
-    spread = 1.4826 * (sample - centre).abs().median()
-    if float(spread) == 0:
-        return torch.zeros_like(total, dtype=torch.bool)
-    height, width = value.shape
-    residual = value - _block_mean(value.clamp(centre - 4 * spread, centre + 4 * spread))[:height, :width]
-    sample = residual.flatten()[:: max(1, value.numel() // 100_000)]
+    height, width = total.shape
+    positive = bool((total >= 0).all())
+
+    def stabilise(rows: slice) -> Tensor:
+        value = total[rows].float() if gain is None else total[rows] * gain[rows]
+        return value.clamp_(min=0).sqrt_() if positive else value
+
+    def deviate(start: int) -> Tensor:
+        value = stabilise(slice(start, start + _BAND))
+        return value - _block_mean(value.clamp(low, high))[: value.shape[0], :width]
+
+    step = max(1, height // 64)
+    sample = torch.cat([stabilise(slice(row, row + 1)).flatten() for row in range(0, height, step)])
+    centre, spread = _median_and_spread(sample)
+    if spread == 0:
+        return torch.zeros(height, width, dtype=torch.bool, device=total.device)
+    low, high = centre - 4 * spread, centre + 4 * spread
+    bands = list(map_in_order(deviate, range(0, height, _BAND), threads))
+    middle, noise = _median_and_spread(torch.cat([band[::_BLOCK].flatten() for band in bands]))
+    if noise == 0:
+        return torch.zeros(height, width, dtype=torch.bool, device=total.device)
+    return torch.cat([(band - middle).abs_() > sigma * noise for band in bands])
+
+
+def _median_and_spread(sample: Tensor) -> tuple[float, float]:
     middle = sample.median()
-    width_of_noise = 1.4826 * (sample - middle).abs().median()
-    if float(width_of_noise) == 0:
-        return torch.zeros_like(total, dtype=torch.bool)
-    return (residual - middle).abs() > sigma * width_of_noise
+    return float(middle), 1.4826 * float((sample - middle).abs().median())
 
 
 def plan_repair(bad: Tensor) -> PixelRepair:

@@ -18,6 +18,8 @@ from magellon.algorithms.motion.settings import Budget
 
 TAPS = 6
 _BEFORE = TAPS // 2 - 1
+_TILE = 128
+_BATCH = 8  # images whose tiles stay in the cache
 
 
 @dataclass(frozen=True)
@@ -54,41 +56,58 @@ def sum_frames(frames: Frames, field: MotionField, weights: Tensor, budget: Budg
     """
     height, width = frames.shape
     device = frames[0].device
-    sums = torch.zeros(weights.shape[0], height, width, device=device)
-    tiles = _cut_tiles(frames.shape, field.local is None)
+    sums = torch.empty(weights.shape[0], height, width, device=device)
+    tiles = _cut_tiles(frames.shape)
     centres = torch.tensor([[t.y + (t.height - 1) / 2, t.x + (t.width - 1) / 2] for t in tiles], dtype=torch.float64)
     displacement = field.displacement(centres)
     weights = weights.to(device=device, dtype=torch.float32)
     for chunk in _chunks(frames, budget):
-        loaded = list(map_in_order(frames.__getitem__, chunk, budget.threads))
-        share = weights[:, list(chunk)].contiguous()
+        images = list(map_in_order(frames.__getitem__, chunk, budget.threads))
+        part = slice(chunk.start, chunk.stop)
+        share = weights[:, part].contiguous()
 
-        def add_tile(number: int, chunk: Sequence[int] = chunk, loaded: list[Tensor] = loaded, share: Tensor = share) -> None:
+        def add_tile(number: int, images: list[Tensor] = images, part: slice = part, share: Tensor = share) -> None:
             tile = tiles[number]
-            moved = _sample(loaded, tile, displacement[list(chunk), number])
+            moved = _sample(images, frames.gain, tile, displacement[part, number])
+            added = (share @ moved).view(-1, tile.height, tile.width + TAPS - 1)[..., : tile.width]
             target = sums[:, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-            target += (share @ moved.flatten(1)).view(target.shape)
+            if part.start == 0:
+                target.copy_(added)
+            else:
+                target.add_(added)
 
         for _ in map_in_order(add_tile, range(len(tiles)), budget.threads):
             pass
     return sums
 
 
-def _sample(images: Sequence[Tensor], tile: _Tile, displacement: Tensor) -> Tensor:
-    """Each image (height, width) sampled at the pixels of the tile plus its displacement (images, 2): (images, h, w)."""
+def _sample(images: Sequence[Tensor], gain: Tensor | None, tile: _Tile, displacement: Tensor) -> Tensor:
+    """Each image x gain sampled at the pixels of the tile plus its displacement (images, 2).
+
+    Returns:
+        (images, height * (width + taps - 1)) of the tile; the last taps - 1 columns mean nothing.
+    """
     whole = displacement.floor()
     corners = (whole.long() - _BEFORE + torch.tensor([tile.y, tile.x])).tolist()
     kernel = shift_kernel(displacement - whole).to(device=images[0].device, dtype=torch.float32)
     rows, columns = tile.height + TAPS - 1, tile.width + TAPS - 1
-    block = torch.stack([_crop(image, y, x, rows, columns) for image, (y, x) in zip(images, corners, strict=True)])
-    along_y = kernel[:, 0, :, None, None]
-    along_x = kernel[:, 1, :, None, None]
-    across = block[:, : tile.height] * along_y[:, 0]
-    for tap in range(1, TAPS):
-        across.addcmul_(block[:, tap : tap + tile.height], along_y[:, tap])
-    moved = across[:, :, : tile.width] * along_x[:, 0]
-    for tap in range(1, TAPS):
-        moved.addcmul_(across[:, :, tap : tap + tile.width], along_x[:, tap])
+    block = torch.empty(len(images), rows, columns, device=images[0].device)
+    for target, image, (y, x) in zip(block, images, corners, strict=True):
+        target.copy_(_crop(image, y, x, rows, columns))
+        if gain is not None:
+            target *= _crop(gain, y, x, rows, columns)
+    # Rows lie one behind the other, so that a shift in y or x is an offset in long runs of numbers.
+    flat, length = block.flatten(1), tile.height * columns
+    moved = torch.zeros(len(images), length, device=block.device)
+    for start in range(0, len(images), _BATCH):
+        part = slice(start, start + _BATCH)
+        across = flat[part, :length] * kernel[part, 0, :1]
+        for tap in range(1, TAPS):
+            across.addcmul_(flat[part, tap * columns : tap * columns + length], kernel[part, 0, tap : tap + 1])
+        target = moved[part, : length - TAPS + 1]
+        torch.mul(across[:, : target.shape[1]], kernel[part, 1, :1], out=target)
+        for tap in range(1, TAPS):
+            target.addcmul_(across[:, tap : tap + target.shape[1]], kernel[part, 1, tap : tap + 1])
     return moved
 
 
@@ -105,17 +124,18 @@ def _mirrored(start: int, count: int, size: int, device: torch.device) -> Tensor
     return torch.minimum(index, 2 * size - 1 - index)
 
 
-def _cut_tiles(shape: tuple[int, int], rigid: bool) -> list[_Tile]:
-    size = 128 if not rigid else 256
+def _cut_tiles(shape: tuple[int, int]) -> list[_Tile]:
     return [
-        _Tile(y, x, min(size, shape[0] - y), min(size, shape[1] - x))
-        for y in range(0, shape[0], size)
-        for x in range(0, shape[1], size)
+        _Tile(y, x, min(_TILE, shape[0] - y), min(_TILE, shape[1] - x))
+        for y in range(0, shape[0], _TILE)
+        for x in range(0, shape[1], _TILE)
     ]
 
 
 def _chunks(frames: Frames, budget: Budget) -> list[range]:
     """Runs of frames that fit into memory together; all of them when they are there already."""
-    per_frame = frames.shape[0] * frames.shape[1] * 4
-    size = len(frames) if len(frames.kept) == len(frames) else max(1, min(len(frames), budget.memory // 4 // per_frame))
+    first = frames[0]
+    size = max(1, budget.memory // 4 // (first.numel() * first.element_size()))
+    if len(frames.kept) == len(frames):
+        size = len(frames)
     return [range(start, min(start + size, len(frames))) for start in range(0, len(frames), size)]
