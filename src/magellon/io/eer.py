@@ -3,7 +3,6 @@
 Source: Guo et al. 2020, IUCrJ 7, 860; `magellon.io.eer_encoder` describes the coding.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 
 from magellon.errors import BadInput
 from magellon.io.eer_header import EerCoding, read_eer_header
-from magellon.io.files import reading
 from magellon.io.movie_reader import MovieReader
-from magellon.io.mrc import read_at
+from magellon.io.source import ByteSource
 
 
 class EerMovie(MovieReader):
@@ -49,8 +47,7 @@ class EerMovie(MovieReader):
         self.metadata = header.metadata
         """Items of the acquisition metadata by name, as text."""
         self.pixel_size = None if header.pixel_size is None else header.pixel_size / upsampling
-        with reading(path):
-            self._descriptor: int | None = os.open(path, os.O_RDONLY)
+        self._source = ByteSource(path)
 
     def read(self, index: int) -> NDArray[Any]:
         """Render one group: uint8, or uint16 when more than 255 raw frames are summed."""
@@ -63,19 +60,13 @@ class EerMovie(MovieReader):
     def _add_raw_frame(self, number: int, image: NDArray[Any]) -> None:
         page = self._pages[number]
         where = f"{self.path}: raw frame {number + 1}"
-        if self._descriptor is None:
-            raise ValueError(f"{self.path} is closed")
-        with reading(self.path):
-            parts = [read_at(self._descriptor, *strip) for strip in zip(page.strip_offsets, page.strip_bytes, strict=True)]
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        data = b"".join(self._source.read(*strip) for strip in zip(page.strip_offsets, page.strip_bytes, strict=True))
         if len(data) < sum(page.strip_bytes):
             raise BadInput(f"{where}: truncated: {len(data)} bytes found, {sum(page.strip_bytes)} expected")
         add_events(data, image, (page.height, page.width), self._coding, where)
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._source.close()
 
 
 def add_events(data: bytes, image: NDArray[Any], shape: tuple[int, int], coding: EerCoding, where: str) -> None:

@@ -3,20 +3,19 @@
 Arrays are (y, x) or (z, y, x) in the file's own order: row 0 of the array is the first row of the file.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
-from magellon.io.files import is_compressed, open_binary, reading, replacing
+from magellon.io.files import replacing
 from magellon.io.mrc_header import HEADER_BYTES, MrcHeader, read_mrc_header
+from magellon.io.source import ByteSource
 
 Mode = Literal["int8", "int16", "float32", "uint16", "float16"]
 _MODE_NUMBERS: dict[Mode, int] = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
@@ -59,8 +58,7 @@ class MrcFile:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.header: MrcHeader = read_mrc_header(path)
-        self._file: BinaryIO | None = None
-        self._lock = Lock()
+        self._source = ByteSource(path)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,7 +82,7 @@ class MrcFile:
         """
         if not 0 <= index < self.header.sections:
             raise IndexError(f"{self.path} has {self.header.sections} sections, no section {index}")
-        raw = self._read_bytes(self.header.data_offset + index * self.header.section_bytes, self.header.section_bytes)
+        raw = self._source.read(self.header.data_offset + index * self.header.section_bytes, self.header.section_bytes)
         if len(raw) < self.header.section_bytes:
             raise BadInput(
                 f"{self.path}: truncated: section {index + 1} of {self.header.sections} has {len(raw)} bytes of "
@@ -95,19 +93,6 @@ class MrcFile:
             require_finite(image, f"{self.path}: section {index + 1}")
         return image if native else image.astype(np.float32, copy=False)
 
-    def _read_bytes(self, offset: int, count: int) -> bytes:
-        with reading(self.path):
-            if is_compressed(self.path):
-                with self._lock:
-                    if self._file is None:
-                        self._file = open_binary(self.path)
-                    self._file.seek(offset)
-                    return self._file.read(count)
-            with self._lock:
-                if self._file is None:
-                    self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
-            return read_at(self._file.fileno(), offset, count)
-
     def __len__(self) -> int:
         return self.header.sections
 
@@ -115,28 +100,13 @@ class MrcFile:
         return (self.read(index) for index in range(len(self)))
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def read_at(descriptor: int, offset: int, count: int) -> bytes:
-    """Read up to `count` bytes at a place, whatever other threads read; fewer only at the end of the file."""
-    parts: list[bytes] = []
-    while count > 0:
-        part = os.pread(descriptor, min(count, 1 << 30), offset)
-        if not part:
-            break
-        parts.append(part)
-        offset += len(part)
-        count -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def require_finite(image: NDArray[Any], what: str) -> None:
@@ -152,14 +122,14 @@ def require_finite(image: NDArray[Any], what: str) -> None:
         raise BadInput(f"{what}: {bad} of {image.size} pixels are NaN or infinite")
 
 
-def decode_section(raw: bytes, header: MrcHeader) -> NDArray[Any]:
+def decode_section(raw: bytes | bytearray, header: MrcHeader) -> NDArray[Any]:
     """Pixels of one section, in the machine's byte order and the file's type; 4-bit pixels become uint8."""
     if header.packed:
         packed = np.frombuffer(raw, dtype=np.uint8).reshape(header.height, header.row_bytes)
         return unpack_4bit(packed)[:, : header.width]
     stored = _stored_dtype(header)
     image = np.frombuffer(raw, dtype=stored).reshape(header.height, header.width)
-    return image.astype(stored.newbyteorder("="))
+    return image.astype(stored.newbyteorder("="), copy=not image.flags.writeable)
 
 
 def unpack_4bit(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:

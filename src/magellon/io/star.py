@@ -5,15 +5,18 @@ without the leading underscore ("rlnMicrographName"), to a list with one value p
 "001" may be a name or a number; `StarTable.floats` and its sisters convert them.
 """
 
+import math
+import os
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from magellon.errors import BadInput
 from magellon.io.files import open_binary, reading, replacing
 
-Value = str | int | float
+Value = str | int | float | os.PathLike[str]
 _TOKEN = re.compile(r"""'(?P<single>(?:[^']|'(?=\S))*)'(?=\s|$)|"(?P<double>(?:[^"]|"(?=\S))*)"(?=\s|$)|(?P<plain>\S+)""")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
@@ -183,8 +186,8 @@ class _Parser:
 def write_star(path: Path | str, tables: Mapping[str, Mapping[str, Sequence[Value]]]) -> None:
     """Write blocks of equally long columns, in the given order, as RELION 3.1 and later do.
 
-    A `StarTable` with `loop=False` is written as single values. Floats have six decimals, or seven significant digits where
-    that would lose precision.
+    A `StarTable` with `loop=False` is written as single values. Floats have six decimals, or seven significant digits below
+    0.01.
 
     Raises:
         ValueError: columns of different length, or a text that STAR cannot hold.
@@ -199,18 +202,22 @@ def format_value(value: Value) -> str:
     """One value as text, the same for the same value everywhere.
 
     Raises:
-        ValueError: the text holds a line break, or both kinds of quotes with spaces.
+        ValueError: NaN or infinite, or a text with a line break or with both kinds of quotes.
     """
     if isinstance(value, str):
         return _quote(value)
-    if isinstance(value, bool):
+    if isinstance(value, Integral):
         return str(int(value))
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, os.PathLike):
+        return _quote(os.fspath(value))
     number = float(value)
-    if number.is_integer() or abs(number) >= 0.01:
-        return f"{number:.6f}" if abs(number) < 1e15 else f"{number:.6e}"
-    return "0.000000" if number == 0 else f"{number:.6e}"
+    if number == 0:
+        return "0.000000"
+    if 0.01 <= abs(number) < 1e15:
+        return f"{number:.6f}"
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not finite: a STAR file cannot hold it")
+    return f"{number:.6e}"
 
 
 def _quote(text: str) -> str:

@@ -3,7 +3,6 @@
 Arrays are in the file's own row order; who reads a movie or a gain turns them (see `magellon.io.movie`).
 """
 
-import os
 import struct
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from magellon.errors import BadInput
 from magellon.io.files import is_compressed, open_binary, reading
-from magellon.io.mrc import read_at, unpack_4bit
+from magellon.io.mrc import unpack_4bit
+from magellon.io.source import ByteSource
 from magellon.io.tiff_header import Packing, TiffPage, find_packing, read_tiff_header
 
 _COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}
@@ -32,7 +32,6 @@ class TiffFile:
         """
         self.path = Path(path)
         self._unpacked: bytes | None = None
-        self._descriptor: int | None = None
         if is_compressed(path):
             with reading(path), open_binary(path) as file:
                 self._unpacked = file.read()
@@ -50,9 +49,7 @@ class TiffFile:
                 raise BadInput(f"{path}: page {number}: compression {page.compression} is not supported")
         self.packing: Packing = find_packing(first)
         self.dtype = _find_dtype(first, path)
-        if self._unpacked is None:
-            with reading(path):
-                self._descriptor = os.open(path, os.O_RDONLY)
+        self._source = None if self._unpacked is not None else ByteSource(path)
 
     @property
     def compression(self) -> str:
@@ -83,15 +80,14 @@ class TiffFile:
             return raw
         return unpack_4bit(raw)[:, : self.shape[1]]
 
-    def _read_bytes(self, offset: int, count: int) -> bytes:
+    def _read_bytes(self, offset: int, count: int) -> bytes | bytearray:
         if self._unpacked is not None:
             return self._unpacked[offset : offset + count]
-        if self._descriptor is None:
+        if self._source is None:
             raise ValueError(f"{self.path} is closed")
-        with reading(self.path):
-            return read_at(self._descriptor, offset, count)
+        return self._source.read(offset, count)
 
-    def _decode(self, page: TiffPage, strips: list[bytes], where: str) -> NDArray[Any]:
+    def _decode(self, page: TiffPage, strips: list[bytes | bytearray], where: str) -> NDArray[Any]:
         width, dtype = page.width, self.dtype
         if self.packing == "rows":
             width = (page.width + 1) // 2
@@ -114,9 +110,8 @@ class TiffFile:
         return image
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._source is not None:
+            self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +120,7 @@ class TiffFile:
         self.close()
 
 
-def _wrap_page(page: TiffPage, strips: list[bytes], width: int, dtype: np.dtype[Any], order: str) -> bytes:
+def _wrap_page(page: TiffPage, strips: list[bytes | bytearray], width: int, dtype: np.dtype[Any], order: str) -> bytes:
     """A TIFF file in memory of this page alone.
 
     libtiff decodes it about twice as fast as strip by strip, and unlike a mapped file it cannot vanish while it is read.

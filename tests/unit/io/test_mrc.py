@@ -190,9 +190,14 @@ def test_stack_writer_streams_and_counts(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.mrcs"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), MrcStackWriter(path, 6, 3.54) as writer:
-        writer.append(np.zeros((6, 6)))
-        raise ZeroDivisionError
+
+    def fail_half_way() -> None:
+        with MrcStackWriter(path, 6, 3.54) as writer:
+            writer.append(np.zeros((6, 6)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.mrcs"]
 
@@ -216,9 +221,9 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_transient(tmp_path: Path) -> None:
-    with pytest.raises(Transient, match="no space left"), open("/dev/full", "wb", buffering=0) as full:
-        with replacing(tmp_path / "a.mrc"):
-            full.write(b"x")
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - closed below
+    with full, pytest.raises(Transient, match="no space left"), replacing(tmp_path / "a.mrc"):
+        full.write(b"x")
     with pytest.raises(Transient, match="cannot be written"):
         write_mrc(tmp_path / "missing" / "a.mrc", IMAGE, 1.0)
 

@@ -173,7 +173,13 @@ def test_a_chain_of_pages_that_bites_its_tail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "value", "words"),
-    [(256, 0, "makes no sense"), (258, 7, "7 bits"), (259, 34712, "compression 34712"), (277, 3, "samples"), (278, 3, "strips")],
+    [
+        (256, 0, "makes no sense"),
+        (258, 7, "7 bits"),
+        (259, 34712, "compression 34712"),
+        (277, 3, "samples"),
+        (278, 3, "strips"),
+    ],
 )
 def test_kinds_of_images_no_detector_writes(tmp_path: Path, tag: int, value: int, words: str) -> None:
     path = write(tmp_path / "a.tif", FRAMES[:1])
