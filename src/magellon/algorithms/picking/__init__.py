@@ -4,6 +4,7 @@
 """
 
 from magellon.algorithms.picking.blobs import pick_dog
+from magellon.algorithms.picking.mask import mask_contamination
 from magellon.algorithms.picking.peaks import Peaks
 
-__all__ = ["Peaks", "pick_dog"]
+__all__ = ["Peaks", "mask_contamination", "pick_dog"]

@@ -20,6 +20,8 @@ CELLS_PER_DIAMETER = 18
 BACKGROUND_DIAMETERS = 1.5
 PROFILE_DIAMETERS = 0.75
 """Radius to which the profile of found particles is averaged."""
+CLIP_SIGMAS = 4.0
+"""Cells are limited to this, so that fringes and dirt weigh no more than particles."""
 LOOKS = 2
 """With the profile of what was found before."""
 FEWEST_FOR_PROFILE = 3
@@ -73,28 +75,48 @@ def pick_field(field: Field, diameter: float, settings: DogSettings, usable: Ten
     if noise == 0 or not bool(allowed.any()):
         return empty_peaks(field.image.device)
     radius = math.ceil(PROFILE_DIAMETERS * cells)
-    scene = prepare_scene(flat / noise, usable, allowed, BACKGROUND_DIAMETERS * cells, 2 * radius)
-    found = scene.detect(dog_kernel(cells, 2 * radius, flat), settings.separation * cells)
+    flat = (flat / noise).clamp(-CLIP_SIGMAS, CLIP_SIGMAS)
+    scene = prepare_scene(flat, allowed, radius)
+    first = [scene.detect(kernel, settings.separation * cells) for kernel in first_kernels(cells, radius, flat)]
+    found = max(first, key=lambda candidates: candidates.model.gain)
     for _ in range(LOOKS):
         again = _look_again(scene, flat, found, cells, settings)
         if again is None:
             break
         found = again
-    chosen = found.accepted() if settings.threshold is None else found.scores >= settings.threshold
-    return Peaks(field.to_micrograph(found.positions[chosen]), found.scores[chosen])
+    positions, scores = found.accept(settings.threshold)
+    return Peaks(field.to_micrograph(positions), scores)
 
 
-def dog_kernel(cells: float, radius: int, like: Tensor) -> Tensor:
-    """Difference of Gaussians, negative inside, for a blob of `cells` diameter; its square sums to 1: (2 radius + 1, same).
+def first_kernels(cells: float, radius: int, like: Tensor) -> list[Tensor]:
+    """Kernels of the first look: differences of Gaussians for a full, a slender and a hollow particle, dark inside.
 
-    The two widths are sqrt(1.6) below and above the sigma at which a disc answers most, diameter / sqrt(8).
+    Args:
+        cells: the particle's diameter.
+        radius: of the kernels.
+
+    Returns:
+        (2 radius + 1, same) each, without a mean, squares summing to 1.
     """
-    sigma = 0.9 * cells / math.sqrt(8)
     y = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
-    squared = y[:, None] ** 2 + y[None, :] ** 2
+    r = torch.sqrt(y[:, None] ** 2 + y[None, :] ** 2)
+    sigma = cells / math.sqrt(8)
+    full, slender = _dog(r, 0.9 * sigma), _dog(r, 0.6 * sigma)
+    # A hollow particle is dark along its rim: a ring of the wall's width, between brighter inside and outside.
+    hollow = _dog_ring(r, 0.41 * cells, 0.06 * cells)
+    support = (r <= radius).to(like.dtype)
+    return [_normalise(kernel, support) for kernel in (full, slender, hollow)]
+
+
+def _dog(r: Tensor, sigma: float) -> Tensor:
+    """Wide minus narrow Gaussian, widths sqrt(1.6) above and below the sigma at which a disc answers most."""
     narrow, wide = sigma**2 / 1.6, sigma**2 * 1.6
-    kernel = torch.exp(-squared / (2 * wide)) / wide - torch.exp(-squared / (2 * narrow)) / narrow
-    return _normalise(kernel, torch.ones_like(kernel))
+    return torch.exp(-(r**2) / (2 * wide)) / wide - torch.exp(-(r**2) / (2 * narrow)) / narrow
+
+
+def _dog_ring(r: Tensor, radius: float, sigma: float) -> Tensor:
+    """The same profile laid around a circle."""
+    return torch.exp(-((r - radius) ** 2) / (2 * (2 * sigma) ** 2)) / 2 - torch.exp(-((r - radius) ** 2) / (2 * sigma**2))
 
 
 def measure_noise(flat: Tensor, usable: Tensor) -> float:
@@ -130,7 +152,7 @@ def empty_peaks(device: torch.device | str) -> Peaks:
 
 def _look_again(scene: Scene, flat: Tensor, found: Candidates, cells: float, settings: DogSettings) -> Candidates | None:
     """Detect with the profile of what was accepted; None when that is too little to make one."""
-    accepted = found.positions[found.accepted()][:MOST_FOR_PROFILE]
+    accepted = found.accept()[0][:MOST_FOR_PROFILE]
     radius = math.ceil(PROFILE_DIAMETERS * cells)
     windows = cut_windows(flat, accepted, radius)
     if windows.shape[0] < FEWEST_FOR_PROFILE:

@@ -5,29 +5,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.picking.field import flatten_background
-from magellon.algorithms.picking.mixture import ScoreModel, fit_scores, measure_noise_peaks
-from magellon.algorithms.picking.peaks import find_maxima
+from magellon.algorithms.picking.mixture import NoisePeaks, ScoreModel, fit_scores, measure_noise_peaks
+from magellon.algorithms.picking.peaks import find_maxima, refine_maxima, suppress_neighbours
 
 NOISE_SEED = 20240229
+NOISE_SIDE = 192
+"""Of the noise field, in cells, besides the margins: enough maxima to tell their distribution."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Local maxima of a score map, best first, and the model that tells particles among them.
+    """Local maxima of a score map, highest first, and the model that tells particles among them.
 
     Attributes:
-        positions: (n, 2) float64, (y, x) in cells.
-        scores: (n,) float64, in standard deviations of the noise.
+        map: (height, width), scores in standard deviations of the noise.
+        cells: (n, 2) int64, (y, x).
+        scores: (n,) float64.
+        distance: least distance of two particles, in cells.
     """
 
-    positions: Tensor
+    map: Tensor
+    cells: Tensor
     scores: Tensor
+    distance: float
     model: ScoreModel
 
-    def accepted(self) -> Tensor:
-        """(n,) bool: at or above the threshold."""
-        return self.scores >= self.model.threshold
+    def accept(self, threshold: float | None = None) -> tuple[Tensor, Tensor]:
+        """Those at or above the threshold, the model's if None, without lesser neighbours.
+
+        Returns:
+            (m, 2) float64 positions (y, x), refined below a cell, and (m,) scores; highest first.
+        """
+        chosen = self.scores >= (self.model.threshold if threshold is None else threshold)
+        cells, scores = self.cells[chosen], self.scores[chosen]
+        kept = suppress_neighbours(cells, self.distance)
+        return refine_maxima(self.map, cells[kept]), scores[kept]
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Scene:
 
     Attributes:
         transform: of the flattened field, zero-padded to `padded`.
-        noise: the same of white noise of unit deviation, prepared in the same way.
+        noise: (side, side), white noise of unit standard deviation.
         allowed: (height, width) bool, where a particle's centre may be.
         padded: (height, width) of the transforms.
     """
@@ -47,40 +59,58 @@ class Scene:
     padded: tuple[int, int]
 
     def detect(self, kernel: Tensor, distance: float) -> Candidates:
-        """Correlate with a kernel and model the maxima.
+        """Correlate with a kernel, model the maxima and keep, of the accepted ones nearer than `distance`, the better.
 
         Args:
             kernel: (n, n), n odd, centred; its square sums to 1.
-            distance: least distance of two candidates, in cells.
+            distance: in cells.
         """
-        response = torch.fft.rfft2(embed_kernel(kernel, self.padded)).conj()
-        scores, noise = (self._apply(transform * response) for transform in (self.transform, self.noise))
-        positions, values = find_maxima(scores, self.allowed, distance)
-        _, troughs = find_maxima(-scores, self.allowed, distance)
-        _, expected = find_maxima(noise, self.allowed, distance)
-        return Candidates(positions, values, fit_scores(values, troughs, measure_noise_peaks(expected)))
-
-    def _apply(self, transform: Tensor) -> Tensor:
         height, width = self.allowed.shape
-        image: Tensor = torch.fft.irfft2(transform, s=self.padded)
-        return image[:height, :width]
+        response = torch.fft.rfft2(embed_kernel(kernel, self.padded)).conj()
+        scores: Tensor = torch.fft.irfft2(self.transform * response, s=self.padded)[:height, :width]
+        reach = max(1, round(0.7 * distance))
+        cells, values = find_maxima(scores, self.allowed, reach)
+        _, troughs = find_maxima(-scores, self.allowed, reach)
+        model = fit_scores(values, troughs, self._measure_noise(kernel, reach))
+        return Candidates(scores, cells, values, distance, model)
+
+    def _measure_noise(self, kernel: Tensor, reach: int) -> NoisePeaks:
+        """What the same would give on an empty micrograph."""
+        side, margin = self.noise.shape[0], kernel.shape[-1] // 2
+        response = torch.fft.rfft2(embed_kernel(kernel, (side, side))).conj()
+        filtered = torch.fft.irfft2(torch.fft.rfft2(self.noise) * response, s=(side, side))
+        inside = torch.zeros_like(filtered, dtype=torch.bool)
+        inside[margin : side - margin, margin : side - margin] = True
+        _, values = find_maxima(filtered, inside, reach)
+        return measure_noise_peaks(values, float(self.allowed.sum()) / max((side - 2 * margin) ** 2, 1))
 
 
-def prepare_scene(flat: Tensor, usable: Tensor, allowed: Tensor, background_px: float, margin: int) -> Scene:
-    """Transforms of the field and of simulated noise that went through the same flattening.
+def prepare_scene(flat: Tensor, allowed: Tensor, margin: int) -> Scene:
+    """Transform of the field, and noise to compare with.
 
     Args:
         flat: (height, width), flattened, noise of unit standard deviation.
-        usable: (height, width) bool, as used in flattening.
         allowed: (height, width) bool, where centres may be.
-        background_px: sigma of the flattening.
         margin: zero padding in cells, at least the radius of the largest kernel.
     """
+    padded = (_fast_size(flat.shape[0] + margin), _fast_size(flat.shape[1] + margin))
     generator = torch.Generator().manual_seed(NOISE_SEED)
-    noise = torch.randn(flat.shape, generator=generator).to(flat)
-    noise = flatten_background(noise, usable, background_px)
-    padded = (flat.shape[0] + margin, flat.shape[1] + margin)
-    return Scene(torch.fft.rfft2(flat, s=padded), torch.fft.rfft2(noise, s=padded), allowed, padded)
+    side = NOISE_SIDE + 2 * margin
+    noise = torch.randn(side, side, generator=generator).to(flat)
+    return Scene(torch.fft.rfft2(flat, s=padded), noise, allowed, padded)
+
+
+def _fast_size(size: int) -> int:
+    """The next even size of which 2, 3 and 5 are the only prime factors: transforms are fast there."""
+    size += size % 2
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 2
 
 
 def embed_kernel(kernel: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -52,11 +52,12 @@ def check_image(image: Tensor, pixel_size: float) -> None:
         raise BadInput(f"image of shape {tuple(image.shape)}: picking needs two dimensions of at least {MINIMUM_SIDE_PX} px")
     if not (math.isfinite(pixel_size) and pixel_size > 0):
         raise BadInput(f"pixel size {pixel_size} Å/px: must be above 0")
-    if not bool(torch.isfinite(image).all()):
+    low, high = (float(value) for value in torch.aminmax(image))
+    if not (math.isfinite(low) and math.isfinite(high)):
         bad = int((~torch.isfinite(image)).sum())
         raise BadInput(f"image holds {bad} values that are NaN or infinite; none are allowed")
-    if bool((image == image[0, 0]).all()):
-        raise BadInput(f"image is constant (every value is {float(image[0, 0]):g}): nothing to pick")
+    if low == high:
+        raise BadInput(f"image is constant (every value is {low:g}): nothing to pick")
 
 
 def check_diameter(diameter: float, shape: tuple[int, int], pixel_size: float) -> None:
@@ -87,6 +88,14 @@ def reduce_micrograph(image: Tensor, pixel_size: float, cell: float) -> Field:
     clipped = _clip_spikes(image.to(torch.float32))
     reduced = torch.nn.functional.avg_pool2d(clipped[None, None], binning)[0, 0]
     return Field(reduced, pixel_size * binning, binning)
+
+
+def coarsen(field: Field, factor: int) -> Field:
+    """Average cells once more."""
+    if factor <= 1 or min(field.shape) // factor < 16:
+        return field
+    image = torch.nn.functional.avg_pool2d(field.image[None, None], factor)[0, 0]
+    return Field(image, field.pixel_size * factor, field.binning * factor)
 
 
 def flatten_background(image: Tensor, usable: Tensor, sigma_px: float) -> Tensor:
@@ -154,6 +163,14 @@ def smooth(image: Tensor, sigma_px: float) -> Tensor:
     gauss = torch.exp(-2 * (math.pi * sigma_px) ** 2 * (k_row**2 + k_column**2))
     filtered = torch.fft.irfft2(torch.fft.rfft2(padded) * gauss, s=shape)
     return filtered[..., pad_y : pad_y + height, pad_x : pad_x + width].reshape(image.shape)
+
+
+def highest_in_window(image: Tensor, window: int) -> Tensor:
+    """Highest value of the square of `window` cells (odd) around each cell: (height, width). One axis after the other."""
+    half = window // 2
+    rows = torch.nn.functional.max_pool2d(image[None, None], (window, 1), stride=1, padding=(half, 0))
+    highest: Tensor = torch.nn.functional.max_pool2d(rows, (1, window), stride=1, padding=(0, half))
+    return highest[0, 0]
 
 
 def robust_scale(values: Tensor) -> tuple[float, float]:

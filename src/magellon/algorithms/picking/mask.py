@@ -16,7 +16,9 @@ from magellon.algorithms.picking.field import (
     Field,
     check_diameter,
     check_image,
+    coarsen,
     fit_polynomial,
+    highest_in_window,
     reduce_micrograph,
     robust_scale,
     smooth,
@@ -58,14 +60,19 @@ def mask_contamination(image: Tensor, pixel_size: float, diameter: float, margin
 
 
 def mask_field(field: Field, diameter: float, margin: float = 0.5) -> Tensor:
-    """`mask_contamination` on a micrograph that is reduced already: (height, width) bool, True where usable."""
+    """`mask_contamination` on a micrograph that is reduced already, perhaps less: (h, w) bool, True where usable."""
+    field = coarsen(field, round(diameter / field.pixel_size / MASK_CELLS_PER_DIAMETER))
     cells = diameter / field.pixel_size
     image = field.image - field.image.median()
     sigma = cells / 6
-    level = remove_small(smooth(image, sigma), 2 * math.ceil(WINDOW_DIAMETERS * cells / 2) + 1)
+    smoothed = smooth(image, sigma)
+    level = remove_small(smoothed, 2 * math.ceil(WINDOW_DIAMETERS * cells / 2) + 1)
     least = LEAST_CONTRAST * _smoothed_noise(image, sigma)
     edges, ice = _divide(level, cells, least)
-    bad = edges | _off_level(level, ice, least) | _odd_grain(image, ice, cells)
+    bad = edges | _off_level(level, ice, least)
+    if bool(bad.any()):
+        bad = _grow_into_dark(bad, smoothed, level, ice, cells, least)
+    bad = bad | _odd_grain(image, ice, cells)
     return ~grow_mask(bad, (margin - 0.25) * cells) if bool(bad.any()) else ~bad
 
 
@@ -85,18 +92,14 @@ def grow_mask(mask: Tensor, radius: float) -> Tensor:
 
 def remove_small(image: Tensor, window: int) -> Tensor:
     """Closing, then opening with a square window: things smaller than it vanish, dark ones first; edges stay in place."""
-    closed = -_highest(-_highest(image, window), window)
-    return _highest(-_highest(-closed, window), window)
-
-
-def _highest(image: Tensor, window: int) -> Tensor:
-    return torch.nn.functional.max_pool2d(image[None, None], window, stride=1, padding=window // 2)[0, 0]
+    closed = -highest_in_window(-highest_in_window(image, window), window)
+    return highest_in_window(-highest_in_window(-closed, window), window)
 
 
 def _divide(level: Tensor, cells: float, least: float) -> tuple[Tensor, Tensor]:
     """Edges, where the level changes within half a diameter by much more than it usually does in the ice; and the ice."""
     window = 2 * math.ceil(cells / 4) + 1
-    change = _highest(level, window) + _highest(-level, window)
+    change = highest_in_window(level, window) + highest_in_window(-level, window)
     ice = torch.ones_like(level, dtype=torch.bool)
     edges = ~ice
     for _ in range(ROUNDS):
@@ -124,6 +127,19 @@ def _off_level(level: Tensor, ice: Tensor, least: float) -> Tensor:
     flat = level - fit_polynomial(level, ice, order=2)
     centre, spread = robust_scale(flat[ice])
     return (flat - centre).abs() > max(LEVEL_SIGMAS * spread, least)
+
+
+def _grow_into_dark(bad: Tensor, smoothed: Tensor, level: Tensor, ice: Tensor, cells: float, least: float) -> Tensor:
+    """Add what hangs together with a bad region within a diameter and is as dark as one: ends that the window filled in."""
+    surface = fit_polynomial(level, ice, order=2)
+    _, spread = robust_scale((level - surface)[ice])
+    dark = (smoothed - surface) < -max(LEVEL_SIGMAS * spread, 2 * least)
+    for _ in range(math.ceil(cells / 2)):
+        wider = bad | (dark & (highest_in_window(bad.to(smoothed.dtype), 5) > 0))
+        if torch.equal(wider, bad):
+            break
+        bad = wider
+    return bad
 
 
 def _odd_grain(image: Tensor, ice: Tensor, cells: float) -> Tensor:

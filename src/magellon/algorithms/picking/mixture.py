@@ -7,14 +7,22 @@ threshold is where noise would give less than one maximum in the whole micrograp
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 EVIDENCE = 6.0
 """Log-likelihood that the second group must gain: its three parameters by the Bayesian information criterion."""
-ITERATIONS = 60
+ITERATIONS = 40
+LOW_SHARE = 0.3
+SCALE_STEP = 1.3
+LEAST_SCALE = 0.7
+"""Of the noise in the score map, relative to white noise of the field's grain: real noise is hardly bluer than white."""
+FLOOR_SHARE = 0.8
+"""Of the value that noise reaches once in an empty micrograph: no threshold lies below."""
+FREEDOM = 6.0
+"""Of the t distribution by which the particles' group is fitted: a few contaminations among them hardly count."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +31,14 @@ class NoisePeaks:
 
     Attributes:
         mean, spread: of their values.
+        low: the value that LOW_SHARE of them do not reach.
         highest: the value that one maximum of a whole empty micrograph exceeds on average.
-        count: how many an empty micrograph has.
     """
 
     mean: float
     spread: float
+    low: float
     highest: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class ScoreModel:
         noise_mean, noise_spread: of the maxima that are no particles.
         particle_mean, particle_spread: of the particles; meaningless when `particles` is 0.
         particles: share of the candidates, 0..1.
+        gain: log-likelihood gained over noise alone.
         threshold: the score above which candidates are picked.
     """
 
@@ -49,121 +58,140 @@ class ScoreModel:
     particle_mean: float
     particle_spread: float
     particles: float
+    gain: float
     threshold: float
 
     def probability(self, scores: Tensor) -> Tensor:
         """Of being a particle, for each score; rises with the score."""
         if self.particles == 0:
             return torch.zeros_like(scores)
-        noise = math.log(1 - self.particles) + _log_normal(scores, self.noise_mean, self.noise_spread)
-        particle = math.log(self.particles) + _log_normal(scores, self.particle_mean, self.particle_spread)
-        probability = torch.sigmoid(particle - noise)
-        probability = torch.where(scores > self.particle_mean, torch.ones_like(scores), probability)
-        return torch.where(scores < self.noise_mean, torch.zeros_like(scores), probability)
+        numbers = (self.noise_mean, self.noise_spread, self.particle_mean, self.particle_spread, self.particles)
+        return _responsibility(scores, *(torch.tensor(number, dtype=scores.dtype) for number in numbers))
 
 
-def measure_noise_peaks(values: Tensor) -> NoisePeaks:
+def measure_noise_peaks(values: Tensor, area: float = 1.0) -> NoisePeaks:
     """The distribution of the maxima found in a map of pure noise of unit standard deviation.
 
     Args:
         values: (n,) float64.
+        area: of the micrograph, relative to that of the map.
     """
-    if values.numel() < 4:
-        return NoisePeaks(1.5, 0.9, 3.5, int(values.numel()))
+    if values.numel() < 10:
+        return NoisePeaks(1.5, 0.8, 1.1, 3.5)
     ordered = torch.sort(values).values
-    mean = float(ordered.cumsum(0)[-1]) / ordered.numel()
-    spread = math.sqrt(float(((ordered - mean) ** 2).cumsum(0)[-1]) / ordered.numel())
+    count = ordered.numel()
+    mean = float(ordered.cumsum(0)[-1]) / count
+    spread = math.sqrt(float(((ordered - mean) ** 2).cumsum(0)[-1]) / count)
     # One extreme value alone is noisy: extrapolate from the upper tail, which is close to exponential.
-    upper = ordered[int(0.9 * ordered.numel())]
-    tail = (ordered[ordered >= upper] - upper).cumsum(0)[-1] / max(int((ordered >= upper).sum()), 1)
-    highest = float(upper + tail * math.log(max(0.1 * ordered.numel(), 1.0)))
-    return NoisePeaks(mean, spread, highest, int(ordered.numel()))
+    upper = ordered[int(0.9 * count)]
+    tail = ordered[int(0.9 * count) :] - upper
+    highest = float(upper + tail.cumsum(0)[-1] / tail.numel() * math.log(max(0.1 * count * area, 1.0)))
+    return NoisePeaks(mean, spread, float(ordered[int(LOW_SHARE * count)]), highest)
 
 
 def fit_scores(values: Tensor, troughs: Tensor, noise: NoisePeaks) -> ScoreModel:
     """Fit both groups to the candidates of a micrograph.
+
+    In a crowd the noise hardly shows, so that its scale cannot be read off; a range of scales is tried, and the likeliest of
+    all explanations stands.
 
     Args:
         values: (n,) float64, the candidates' scores.
         troughs: (m,) float64, the depths of the local minima: noise is as often bright as dark, and no particle is bright.
         noise: what an empty micrograph would give, up to its scale.
     """
+    largest = _noise_scale(values, troughs, noise)
     if values.numel() < 4:
-        return ScoreModel(noise.mean, noise.spread, 0.0, 1.0, 0.0, noise.highest)
-    scale = _noise_scale(values, troughs, noise)
-    alone = _noise_only(values, noise)
-    floor = scale * noise.highest
-    above = values[values > floor]
-    if above.numel() == 0:
-        return ScoreModel(alone[0], alone[1], 0.0, 1.0, 0.0, max(floor, alone[0] / noise.mean * noise.highest))
-    fitted = _expectation_maximisation(values, (scale * noise.mean, scale * noise.spread), above)
-    gain = fitted.likelihood - _log_normal(values, *alone).cumsum(0)[-1].item()
-    model = ScoreModel(*fitted.groups, threshold=0.0)
+        return _noise_alone(noise, largest)
+    steps = math.ceil(math.log(largest / LEAST_SCALE) / math.log(SCALE_STEP))
+    scales = largest / SCALE_STEP ** torch.arange(steps + 1, dtype=torch.float64, device=values.device)
+    alone = _log_normal(values, noise.mean * scales[:, None], noise.spread * scales[:, None]).cumsum(-1)[:, -1]
+    best = float(scales[alone.argmax()])
+    scales = scales[scales * noise.highest < values.max()]
+    if scales.numel() == 0:
+        return _noise_alone(noise, best)
+    groups, likelihoods = _expectation_maximisation(values, noise, scales)
+    chosen = int(likelihoods.argmax())
+    gain = float(likelihoods[chosen] - alone.max())
     if gain < EVIDENCE:
-        return ScoreModel(alone[0], alone[1], 0.0, 1.0, 0.0, max(floor, alone[0] + 3.5 * alone[1]))
-    threshold = max(_best_f1(values, model.probability(values)), fitted.groups[0] + fitted.groups[1])
-    return ScoreModel(*fitted.groups, threshold=threshold)
+        return _noise_alone(noise, best)
+    mean0, spread0, mean1, spread1, share = groups[:, chosen].tolist()
+    model = ScoreModel(mean0, spread0, mean1, spread1, share, gain=gain, threshold=0.0)
+    least = FLOOR_SHARE * float(scales[chosen]) * noise.highest
+    return replace(model, threshold=max(_best_f1(values, model.probability(values)), least))
 
 
-@dataclass(frozen=True)
-class _Fit:
-    groups: tuple[float, float, float, float, float]
-    likelihood: float
+def _noise_alone(noise: NoisePeaks, scale: float) -> ScoreModel:
+    return ScoreModel(scale * noise.mean, scale * noise.spread, 0.0, 1.0, 0.0, 0.0, threshold=1.15 * scale * noise.highest)
 
 
 def _noise_scale(values: Tensor, troughs: Tensor, noise: NoisePeaks) -> float:
-    """Standard deviation of the map's noise: the smaller of what the typical maximum and the typical minimum say.
+    """Standard deviation of the map's noise: the smaller of what the lower maxima and the shallower minima say.
 
-    Particles raise maxima and, through the bright halos of the filter and the CTF, also deepen minima; never the reverse.
+    Particles raise maxima and, through the bright halos of the filter and the CTF, also deepen minima; their lower parts
+    stay those of the noise longest.
     """
-    guesses = [float(side.median()) / noise.mean for side in (values, troughs) if side.numel() >= 4]
-    positive = [guess for guess in guesses if guess > 0]
-    return min(positive) if positive else 1.0
+    if noise.low <= 0:
+        return 1.0
+    sides = [torch.sort(side).values for side in (values, troughs) if side.numel() >= 4]
+    guesses = [float(side[int(LOW_SHARE * side.numel())]) / noise.low for side in sides]
+    return max([LEAST_SCALE, *([min(guesses)] if guesses else [])])
 
 
-def _noise_only(values: Tensor, noise: NoisePeaks) -> tuple[float, float]:
-    """Mean and spread of the noise's group if there were nothing else: its shape at the best scale."""
-    total = float(values.cumsum(0)[-1])
-    scale = max(total / (values.numel() * noise.mean), 1e-6)
-    return scale * noise.mean, scale * noise.spread
+def _expectation_maximisation(values: Tensor, noise: NoisePeaks, scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Two normal groups, the upper one started at the candidates beyond the reach of noise; its mean stays there.
 
+    Args:
+        scales: (s,), of the noise's group at the start; each is a fit of its own.
 
-def _expectation_maximisation(values: Tensor, start: tuple[float, float], above: Tensor) -> _Fit:
-    """Two normal groups, the upper one started at the candidates that noise does not explain."""
-    mean0, spread0 = start
-    floor = 0.5 * spread0
-    mean1 = float(above.median())
-    spread1 = max(floor, robust_spread(above))
-    share = min(max(above.numel() / values.numel(), 1e-3), 0.999)
+    Returns:
+        (5, s): mean and spread of the noise, mean and spread of the particles, share of the particles; and (s,) the
+        log-likelihoods.
+    """
+    mean0, spread0, reach = (scales[:, None] * number for number in (noise.mean, noise.spread, noise.highest))
+    least = 0.75 * spread0
+    above = values > reach
+    count = above.sum(-1, keepdim=True)
+    mean1 = torch.where(above, values, torch.nan).nanmedian(dim=-1, keepdim=True).values
+    spread1 = 1.4826 * torch.where(above, (values - mean1).abs(), torch.nan).nanmedian(dim=-1, keepdim=True).values
+    spread1 = torch.maximum(spread1, least)
+    share = (count / values.numel()).clamp(1e-3, 0.999)
     for _ in range(ITERATIONS):
-        log0 = math.log(1 - share) + _log_normal(values, mean0, spread0)
-        log1 = math.log(share) + _log_normal(values, mean1, spread1)
-        weight = torch.sigmoid(log1 - log0)
-        weight = torch.where(values > mean1, weight.clamp(min=0.5), weight)
-        weight = torch.where(values < mean0, torch.zeros_like(weight), weight)
-        mean1, spread1, total1 = _weighted_moments(values, weight, floor)
-        mean0, spread0, _ = _weighted_moments(values, 1 - weight, floor)
-        share = min(max(total1 / values.numel(), 1e-4), 1 - 1e-4)
+        weight = _responsibility(values, mean0, spread0, mean1, spread1, share)
+        trust = (FREEDOM + 1) / (FREEDOM + ((values - mean1) / spread1) ** 2)
+        mean0, spread0 = _weighted_moments(values, 1 - weight, 1 - weight, least)
+        mean1, spread1 = _weighted_moments(values, weight * trust, weight, least)
+        mean1 = torch.maximum(mean1, reach)
+        share = (_total(weight) / values.numel()).clamp(1e-4, 1 - 1e-4)
     likelihood = torch.logaddexp(
-        math.log(1 - share) + _log_normal(values, mean0, spread0), math.log(share) + _log_normal(values, mean1, spread1)
+        torch.log(1 - share) + _log_normal(values, mean0, spread0), torch.log(share) + _log_normal(values, mean1, spread1)
     )
-    return _Fit((mean0, spread0, mean1, spread1, share), likelihood.cumsum(0)[-1].item())
+    return torch.cat([mean0, spread0, mean1, spread1, share], dim=-1).T, _total(likelihood)[:, 0]
 
 
-def robust_spread(values: Tensor) -> float:
-    """1.4826 x median absolute deviation."""
-    return float((values - values.median()).abs().median()) * 1.4826
+def _responsibility(values: Tensor, mean0: Tensor, spread0: Tensor, mean1: Tensor, spread1: Tensor, share: Tensor) -> Tensor:
+    """Probability of the upper group; 1 above its mean and 0 below the lower group's."""
+    log0 = torch.log(1 - share) + _log_normal(values, mean0, spread0)
+    log1 = torch.log(share) + _log_normal(values, mean1, spread1)
+    weight = torch.sigmoid(log1 - log0)
+    weight = torch.where(values > mean1, torch.ones_like(weight), weight)
+    return torch.where(values < mean0, torch.zeros_like(weight), weight)
 
 
-def _weighted_moments(values: Tensor, weights: Tensor, floor: float) -> tuple[float, float, float]:
-    total = max(float(weights.cumsum(0)[-1]), 1e-9)
-    mean = float((weights * values).cumsum(0)[-1]) / total
-    variance = float((weights * (values - mean) ** 2).cumsum(0)[-1]) / total
-    return mean, max(math.sqrt(variance), floor), total
+def _weighted_moments(values: Tensor, weights: Tensor, counts: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread, the latter at least `least`; `counts` are the weights before distrust of outliers."""
+    mean = _total(weights * values) / _total(weights).clamp(min=1e-9)
+    variance = _total(weights * (values - mean) ** 2) / _total(counts).clamp(min=1e-9)
+    return mean, torch.maximum(torch.sqrt(variance), least)
 
 
-def _log_normal(values: Tensor, mean: float, spread: float) -> Tensor:
-    return -0.5 * ((values - mean) / spread) ** 2 - math.log(spread) - 0.5 * math.log(2 * math.pi)
+def _total(values: Tensor) -> Tensor:
+    """Sum along the last axis, in a fixed order: (..., 1)."""
+    return values.cumsum(-1)[..., -1:]
+
+
+def _log_normal(values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    return -0.5 * ((values - mean) / spread) ** 2 - torch.log(spread) - 0.5 * math.log(2 * math.pi)
 
 
 def _best_f1(values: Tensor, probability: Tensor) -> float:

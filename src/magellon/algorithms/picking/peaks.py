@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from magellon.algorithms.picking.field import highest_in_window
+
 
 @dataclass(frozen=True)
 class Peaks:
@@ -35,31 +37,23 @@ class Peaks:
         )
 
 
-def find_maxima(scores: Tensor, usable: Tensor, distance: float) -> tuple[Tensor, Tensor]:
-    """Local maxima of a map, none nearer than `distance` to a better one.
+def find_maxima(scores: Tensor, usable: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Local maxima of a map: cells higher than all others of the square that reaches `reach` cells to each side.
 
-    A local maximum is the highest value of the square that reaches `distance` / 2 to each side.
     Ties are decided by position, so that the answer never depends on the order of computation.
 
     Args:
         scores: (height, width).
         usable: (height, width) bool; only there can a maximum be.
-        distance: in cells.
 
     Returns:
-        (n, 2) float64 positions (y, x), refined below a cell by a parabola, and (n,) values at them; best first.
+        (n, 2) int64 cells (y, x) and (n,) float64 values, highest first.
     """
     masked = scores.masked_fill(~usable, -torch.inf)
-    reach = max(1, int(distance / 2))
-    highest = torch.nn.functional.max_pool2d(masked[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
-    rows, columns = ((masked == highest) & usable).nonzero(as_tuple=True)
-    values = scores[rows, columns]
+    cells = ((masked == highest_in_window(masked, 2 * reach + 1)) & usable).nonzero()
+    values = scores[cells[:, 0], cells[:, 1]].to(torch.float64)
     order = torch.sort(values, descending=True, stable=True).indices
-    rows, columns, values = rows[order], columns[order], values[order]
-    positions = torch.stack([rows, columns], dim=-1).to(torch.float64)
-    kept = suppress_neighbours(positions, distance)
-    rows, columns = rows[kept], columns[kept]
-    return _refine(scores, rows, columns), values[kept].to(torch.float64)
+    return cells[order], values[order]
 
 
 def suppress_neighbours(positions: Tensor, distance: float) -> Tensor:
@@ -72,6 +66,7 @@ def suppress_neighbours(positions: Tensor, distance: float) -> Tensor:
         positions: (n, 2), best first.
     """
     count = positions.shape[0]
+    positions = positions.to(torch.float64)
     first, second = _close_pairs(positions, distance)
     better, worse = torch.minimum(first, second), torch.maximum(first, second)
     undecided = torch.ones(count, dtype=torch.bool, device=positions.device)
@@ -91,22 +86,28 @@ def _close_pairs(positions: Tensor, distance: float, block: int = 2048) -> tuple
     """All pairs (i < j) nearer than `distance`, in blocks of rows so that memory stays bounded."""
     firsts, seconds = [], []
     for start in range(0, positions.shape[0], block):
-        part = positions[start : start + block]
-        difference = part[:, None, :] - positions[None, start:, :]
-        near = (difference**2).sum(-1) < distance**2
-        i, j = near.nonzero(as_tuple=True)
-        ahead = j > i
-        firsts.append(i[ahead] + start)
-        seconds.append(j[ahead] + start)
+        part, rest = positions[start : start + block], positions[start:]
+        near = (part[:, None, 0] - rest[None, :, 0]) ** 2 + (part[:, None, 1] - rest[None, :, 1]) ** 2 < distance**2
+        i, j = near.triu(1).nonzero(as_tuple=True)
+        firsts.append(i + start)
+        seconds.append(j + start)
     if not firsts:
         empty = torch.zeros(0, dtype=torch.long, device=positions.device)
         return empty, empty
     return torch.cat(firsts), torch.cat(seconds)
 
 
-def _refine(scores: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Add to each integer maximum the vertex of the parabola through its neighbours, at most half a cell away."""
+def refine_maxima(scores: Tensor, cells: Tensor) -> Tensor:
+    """Add to each maximum the vertex of the parabola through its neighbours, at most half a cell away.
+
+    Args:
+        cells: (n, 2) int64, (y, x).
+
+    Returns:
+        (n, 2) float64, (y, x).
+    """
     height, width = scores.shape
+    rows, columns = cells[:, 0], cells[:, 1]
     centre = scores[rows, columns].to(torch.float64)
 
     def offset(before: Tensor, after: Tensor) -> Tensor:
