@@ -5,13 +5,18 @@ import math
 import torch
 from torch import Tensor
 
+from magellon.algorithms.ctf.likelihood import smooth_level
 from magellon.algorithms.ctf.records import CtfProfile, Microscope
-from magellon.algorithms.ctf.refine import Refinement, smooth_level
+from magellon.algorithms.ctf.refine import Refinement
 from magellon.algorithms.spectrum.polar import PolarSpectrum
 
 AGREEMENT = 0.5
 """Correlation of measured and fitted rings at which the fit resolution ends."""
 WINDOW_RINGS = 1.5
+SMOOTHING = 0.25
+"""Of half a ring, to each side: noise is averaged over as much as leaves the rings as they are."""
+SCORE_END = 1 / 5
+"""1/Å."""
 
 
 def make_profile(polar: PolarSpectrum, microscope: Microscope, fit: Refinement) -> CtfProfile:
@@ -24,10 +29,11 @@ def make_profile(polar: PolarSpectrum, microscope: Microscope, fit: Refinement) 
     raw = _ring_mean(polar)
     measured = raw / fit.background[:, None].clamp(min=1e-6) - 1
     weights = polar.count.double()
-    mean_measured = _average_at(place, measured, weights, len(k))
+    half_ring = _ring_width(ring_chi)
+    mean_measured = _running_mean(_average_at(place, measured, weights, len(k)), half_ring * SMOOTHING)
     mean_fitted = _average_at(place, level - 1, weights, len(k))
     ctf_squared = torch.sin(ring_chi) ** 2
-    agreement = _windowed_correlation(mean_measured, -torch.cos(2 * ring_chi), _window(ring_chi))
+    agreement = _windowed_correlation(mean_measured, -torch.cos(2 * ring_chi), half_ring * WINDOW_RINGS)
     values = (k, mean_measured, mean_fitted, ctf_squared, agreement)
     return CtfProfile(*(value.float() for value in values))
 
@@ -70,49 +76,47 @@ def _average_at(place: Tensor, values: Tensor, weights: Tensor, rings: int) -> T
     return total[0] / total[1].clamp(min=1e-9)
 
 
-def _window(ring_chi: Tensor) -> Tensor:
-    """Half width, in rings of the spectrum, of a window of one and a half Thon rings; (rings,)."""
+def _ring_width(ring_chi: Tensor) -> Tensor:
+    """Half the width of the Thon ring at each ring of the spectrum, in rings of the spectrum; (rings,)."""
     slope = torch.gradient(ring_chi)[0].abs().clamp(min=1e-6)
-    return (WINDOW_RINGS * math.pi / slope / 2).clamp(min=4, max=max(4, len(ring_chi) // 4)).round().long()
+    return (math.pi / slope / 2).clamp(min=1, max=max(4, len(ring_chi) // 4))
+
+
+def _running_mean(values: Tensor, half: Tensor) -> Tensor:
+    """Mean over a window of changing half width (rounded, at least 0); (n,)."""
+    index = torch.arange(len(values), device=values.device)
+    reach = half.round().long().clamp(min=0)
+    low, high = (index - reach).clamp(min=0), (index + reach + 1).clamp(max=len(values))
+    running = torch.nn.functional.pad(values.cumsum(0), (1, 0))
+    return (running[high] - running[low]) / (high - low)
 
 
 def _windowed_correlation(measured: Tensor, model: Tensor, half: Tensor) -> Tensor:
-    index = torch.arange(len(measured), device=measured.device)
-    low = (index - half).clamp(min=0)
-    high = (index + half + 1).clamp(max=len(measured))
-    size = (high - low).to(measured.dtype)
-
-    def window_mean(values: Tensor) -> Tensor:
-        running = torch.nn.functional.pad(values.cumsum(0), (1, 0))
-        return (running[high] - running[low]) / size
-
-    x, y = window_mean(measured), window_mean(model)
-    xx = window_mean(measured**2) - x**2
-    yy = window_mean(model**2) - y**2
-    xy = window_mean(measured * model) - x * y
+    half = half.clamp(min=4)
+    x, y = _running_mean(measured, half), _running_mean(model, half)
+    xx = _running_mean(measured**2, half) - x**2
+    yy = _running_mean(model**2, half) - y**2
+    xy = _running_mean(measured * model, half) - x * y
     return (xy / (xx * yy).clamp(min=1e-24).sqrt()).clamp(-1, 1)
 
 
 def fit_resolution(profile: CtfProfile) -> float:
     """Å to which measured and fitted rings agree: the first frequency where the agreement stays below the threshold."""
-    agreement = profile.agreement
-    good = agreement > AGREEMENT
+    good = (profile.agreement > AGREEMENT).cpu()
     if not bool(good.any()):
         return float(1 / profile.frequency[0])
     run = max(3, len(good) // 60)
-    kernel = torch.ones(1, 1, run)
-    bad = (~good).float().cpu()
-    start = int(good.cpu().nonzero()[0])
-    streak = torch.nn.functional.conv1d(bad[None, None, start:], kernel)[0, 0]
-    ends = (streak >= run).nonzero()
+    start = int(good.nonzero()[0])
+    bad = torch.nn.functional.pad((~good[start:]).long().cumsum(0), (1, 0))
+    ends = (bad[run:] - bad[:-run] == run).nonzero()
     last = start + int(ends[0]) if len(ends) else len(good)
     return float(1 / profile.frequency[max(0, last - 1)])
 
 
 def fit_score(profile: CtfProfile) -> float:
-    """Correlation of the fitted CTF with the background-free spectrum along the profile, 0..1."""
-    x = profile.measured.double()
-    y = profile.ctf_squared.double()
-    x, y = x - x.mean(), y - y.mean()
-    norm = float((x * x).sum() * (y * y).sum()) ** 0.5
-    return max(0.0, float((x * y).sum()) / norm) if norm > 0 else 0.0
+    """Correlation of the fitted CTF with the background-free spectrum, averaged over windows of one and a half rings, 0..1.
+
+    Up to 5 Å, or to the end of the fit when that comes first; so that strong low frequencies do not decide alone.
+    """
+    counted = profile.frequency <= max(SCORE_END, 2 * float(profile.frequency[0]))
+    return float(profile.agreement[counted].double().mean().clamp(min=0))
