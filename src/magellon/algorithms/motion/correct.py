@@ -15,6 +15,9 @@ from magellon.algorithms.motion.settings import Budget, FrameSource, MotionSetti
 from magellon.algorithms.motion.summation import sum_frames
 from magellon.algorithms.spectrum.power import centred_power, periodogram
 
+_LARGE = 20_000_000
+"""Pixels of a frame above which the sums of exposure groups are made one by one, which takes longer and less memory."""
+
 
 @dataclass(frozen=True)
 class MotionResult:
@@ -78,27 +81,28 @@ def _sum(overview: Overview, field: MotionField, pixel_size: float, settings: Mo
     count = len(frames)
     even = (torch.arange(count) % 2 == 0).to(torch.float64)
     groups = group_frames(count, settings.exposure_per_frame, settings.group_exposure)
-    rows = [torch.stack([even, 1 - even]), groups]
+    rows = torch.stack([even, 1 - even])
     dose: DoseWeights | None = None
     if settings.dose_weighting and settings.exposure_per_frame is not None:
         dose = plan_dose_weights(count, pixel_size, settings.exposure_per_frame, settings.pre_exposure, settings.voltage)
-        rows.append(dose.combinations)
-    sums = sum_frames(frames, field, torch.cat(rows), budget)
-    frames.kept.clear()
-    images = [sums[0] + sums[1], sums[0], sums[1]]
+        rows = torch.cat([rows, dose.combinations])
     new_shape = _binned_shape(shape, settings.binning)
+    if shape[0] * shape[1] <= _LARGE:
+        sums = sum_frames(frames, field, torch.cat([rows, groups]), budget)
+        power = _add_spectra(sums[len(rows) :], new_shape, budget)
+    else:
+        sums = sum_frames(frames, field, rows, budget)
+        power = torch.zeros(new_shape[0], new_shape[1] // 2 + 1, device=sums.device)
+        for group in groups:
+            power += _add_spectra(sum_frames(frames, field, group[None], budget), new_shape, budget)
+    frames.kept.clear()
     new_pixel_size = pixel_size * shape[0] / new_shape[0]
-    grouped, combined = sums[2 : 2 + len(groups)], sums[2 + len(groups) :]
+    images = [sums[0] + sums[1], sums[0], sums[1]]
     if new_shape != shape:
         images = list(map_in_order(lambda image: _bin(image, new_shape), images, budget.threads))
-        grouped = torch.stack(list(map_in_order(lambda image: _bin(image, new_shape), grouped, budget.threads)))
-    power: Tensor | None = None
-    for spectrum in map_in_order(periodogram, grouped, budget.threads):
-        power = spectrum if power is None else power.add_(spectrum)
-    assert power is not None
     weighted = images[0]
     if dose is not None:
-        transforms = list(map_in_order(torch.fft.rfft2, combined, budget.threads))
+        transforms = list(map_in_order(torch.fft.rfft2, sums[2 : len(rows)], budget.threads))
         total = dose.apply(transforms, shape, pixel_size)
         weighted = torch.fft.irfft2(rfft_crop(total, shape, new_shape), s=new_shape)
     bad = frames.repair.bad
@@ -114,6 +118,18 @@ def _sum(overview: Overview, field: MotionField, pixel_size: float, settings: Mo
     )
 
 
+def _add_spectra(images: Tensor, new_shape: tuple[int, int], budget: Budget) -> Tensor:
+    """Sum of the power spectra of images after binning."""
+
+    def measure(image: Tensor) -> Tensor:
+        return periodogram(image if tuple(image.shape) == new_shape else _bin(image, new_shape))
+
+    total, *others = map_in_order(measure, images, budget.threads)
+    for power in others:
+        total += power
+    return total
+
+
 def _binned_shape(shape: tuple[int, int], binning: float) -> tuple[int, int]:
     if binning == 1:
         return shape
@@ -123,4 +139,5 @@ def _binned_shape(shape: tuple[int, int], binning: float) -> tuple[int, int]:
 
 def _bin(image: Tensor, new_shape: tuple[int, int]) -> Tensor:
     shape = (image.shape[-2], image.shape[-1])
-    return torch.fft.irfft2(rfft_crop(torch.fft.rfft2(image), shape, new_shape), s=new_shape)
+    binned: Tensor = torch.fft.irfft2(rfft_crop(torch.fft.rfft2(image), shape, new_shape), s=new_shape)
+    return binned

@@ -160,7 +160,8 @@ class _FrequencyGrid:
         shift = displacement.to(device=self.k_row.device)
         along_y = torch.exp(2j * math.pi * shift[:, 0, None] * self.k_row).to(torch.complex64)
         along_x = torch.exp(2j * math.pi * shift[:, 1, None] * self.k_column).to(torch.complex64)
-        return (self.crop(transform) * along_y[:, :, None]).mul_(along_x[:, None, :])
+        moved: Tensor = self.crop(transform) * along_y[:, :, None]
+        return moved.mul_(along_x[:, None, :])
 
     def rings(self, image: Tensor) -> Tensor:
         """Sums over rings of equal frequency, (bins,), float64."""
@@ -204,7 +205,8 @@ def _smooth(sums: Tensor, sizes: Tensor) -> Tensor:
     kernel = torch.ones(1, 1, 5, dtype=sums.dtype, device=sums.device)
     both = torch.stack([sums, sizes])[:, None]
     total, count = torch.nn.functional.conv1d(both, kernel, padding=2)[:, 0]
-    return total / count.clamp(min=1e-9)
+    smooth: Tensor = total / count.clamp(min=1e-9)
+    return smooth
 
 
 def _window(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -1,13 +1,19 @@
 """What a person decides about motion correction, and what the machine offers for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from magellon.units import Angstrom, Exposure, Kilovolt
 
-FrameSource: TypeAlias = Sequence[Any]
-"""Anything with a length that gives frame i, an array or tensor (height, width), as `source[i]`: a list, a tensor, a reader."""
+
+class FrameSource(Protocol):
+    """Anything with a length that gives frame i, an array or tensor (height, width), as `source[i]`: a list, a tensor."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
 
 Report: TypeAlias = Callable[[float, str], None]
 """Called with the fraction done (0..1) and what is being done."""

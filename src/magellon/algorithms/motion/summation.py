@@ -19,6 +19,7 @@ from magellon.algorithms.motion.settings import Budget
 TAPS = 6
 _BEFORE = TAPS // 2 - 1
 _TILE = 128
+_CHUNK = 24  # images held at once: fixed, because the order of additions shows in the last bits
 _BATCH = 8  # images whose tiles stay in the cache
 
 
@@ -41,7 +42,7 @@ def shift_kernel(fraction: Tensor) -> Tensor:
     """
     position = torch.arange(TAPS, dtype=torch.float64, device=fraction.device) - _BEFORE - fraction.double()[..., None]
     window = torch.special.i0(5.0 * (1 - (position / (TAPS / 2)) ** 2).clamp(min=0).sqrt())
-    weights = torch.sinc(position) * window
+    weights: Tensor = torch.sinc(position) * window
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -61,17 +62,21 @@ def sum_frames(frames: Frames, field: MotionField, weights: Tensor, budget: Budg
     centres = torch.tensor([[t.y + (t.height - 1) / 2, t.x + (t.width - 1) / 2] for t in tiles], dtype=torch.float64)
     displacement = field.displacement(centres)
     weights = weights.to(device=device, dtype=torch.float32)
-    for chunk in _chunks(frames, budget):
+    used = weights.ne(0).any(dim=0).nonzero()[:, 0].tolist()
+    for start in range(0, len(used), _CHUNK):
+        chunk = used[start : start + _CHUNK]
         images = list(map_in_order(frames.__getitem__, chunk, budget.threads))
-        part = slice(chunk.start, chunk.stop)
-        share = weights[:, part].contiguous()
+        share = weights[:, chunk].contiguous()
+        motion = displacement[chunk]
 
-        def add_tile(number: int, images: list[Tensor] = images, part: slice = part, share: Tensor = share) -> None:
+        def add_tile(
+            number: int, first: bool = start == 0, images: list[Tensor] = images, share: Tensor = share, motion: Tensor = motion
+        ) -> None:
             tile = tiles[number]
-            moved = _sample(images, frames.gain, tile, displacement[part, number])
+            moved = _sample(images, frames.gain, tile, motion[:, number])
             added = (share @ moved).view(-1, tile.height, tile.width + TAPS - 1)[..., : tile.width]
             target = sums[:, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-            if part.start == 0:
+            if first:
                 target.copy_(added)
             else:
                 target.add_(added)
@@ -130,12 +135,3 @@ def _cut_tiles(shape: tuple[int, int]) -> list[_Tile]:
         for y in range(0, shape[0], _TILE)
         for x in range(0, shape[1], _TILE)
     ]
-
-
-def _chunks(frames: Frames, budget: Budget) -> list[range]:
-    """Runs of frames that fit into memory together; all of them when they are there already."""
-    first = frames[0]
-    size = max(1, budget.memory // 4 // (first.numel() * first.element_size()))
-    if len(frames.kept) == len(frames):
-        size = len(frames)
-    return [range(start, min(start + size, len(frames))) for start in range(0, len(frames), size)]

@@ -1,6 +1,7 @@
 """`motioncor`: movies to aligned micrographs on CPU or GPU, with our own algorithm."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from magellon.algorithms.motion import Budget, MotionResult, MotionSettings, correct_motion, summarise_motion
+from magellon.algorithms.motion import Budget, MotionResult, MotionSettings, MotionSummary, correct_motion, summarise_motion
 from magellon.algorithms.motion.parallel import map_in_order
 from magellon.backends.motioncor.plot import draw_motion
 from magellon.backends.motioncor.relion_star import MotionMetadata, write_motion_star
@@ -110,14 +111,12 @@ def _write(
         images[folder / f"{name}_EVN.mrc"] = result.even
         images[folder / f"{name}_ODD.mrc"] = result.odd
     star, plot = folder / f"{name}.star", folder / f"{name}_motion.png"
-    jobs: list[Callable[[], None]] = [
-        lambda path=path, image=image: write_mrc(path, image.cpu().numpy(), result.pixel_size) for path, image in images.items()
-    ]
-    jobs.append(lambda: write_motion_star(star, metadata, result.field, result.bad_pixels.cpu()))
+    jobs: list[Callable[[], None]] = [partial(_write_image, path, image, result.pixel_size) for path, image in images.items()]
+    jobs.append(partial(write_motion_star, star, metadata, result.field, result.bad_pixels.cpu()))
     summary = summarise_motion(
         result.field.global_track(), metadata.pixel_size, settings.exposure_per_frame, settings.pre_exposure
     )
-    jobs.append(lambda: write_png(plot, draw_motion(result.field, metadata.pixel_size, name, summary)))
+    jobs.append(partial(_write_plot, plot, result, metadata.pixel_size, name, summary))
     for _ in map_in_order(lambda job: job(), jobs, context.threads):
         pass
     height, width = result.unweighted.shape
@@ -143,6 +142,14 @@ def _write(
     )
 
 
+def _write_image(path: Path, image: Tensor, pixel_size: float) -> None:
+    write_mrc(path, image.cpu().numpy(), pixel_size)
+
+
+def _write_plot(path: Path, result: MotionResult, pixel_size: float, name: str, summary: MotionSummary) -> None:
+    write_png(path, draw_motion(result.field, pixel_size, name, summary))
+
+
 def _read_gain(movie: Movie, movie_format: Literal["mrc", "tiff", "eer"], shape: tuple[int, int], device: str) -> Tensor | None:
     if movie.gain is None:
         return None
@@ -157,8 +164,9 @@ def _read_gain(movie: Movie, movie_format: Literal["mrc", "tiff", "eer"], shape:
 def _read_defects(movie: Movie, shape: tuple[int, int], device: str) -> Tensor | None:
     if movie.defects is None:
         return None
-    turn = {} if movie.gain is None else {"rotation": movie.gain.rotation, "flip": movie.gain.flip}
-    return _tensor(read_defects(movie.defects, shape, **turn), device)
+    if movie.gain is None:
+        return _tensor(read_defects(movie.defects, shape), device)
+    return _tensor(read_defects(movie.defects, shape, rotation=movie.gain.rotation, flip=movie.gain.flip), device)
 
 
 def _gain_name(movie: Movie) -> str | None:
