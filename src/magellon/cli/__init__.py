@@ -6,7 +6,7 @@ import typer
 
 from magellon.cli.backends import list_backends
 from magellon.cli.console import say_error
-from magellon.cli.demo import run_demo
+from magellon.cli.demo.command import run_demo
 from magellon.cli.doctor.command import run_doctor
 from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step

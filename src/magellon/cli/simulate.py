@@ -93,12 +93,14 @@ def _check(model: type[Params], values: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(made, name) for name in doubled}
 
 
-def run_simulation(out: Path, spec: "SessionSpec") -> None:
-    """Simulate over all cores, with a bar, and say what lies where."""
+def run_simulation(out: Path, spec: "SessionSpec", quiet: bool = False) -> None:
+    """Simulate over all cores, with a bar, and (unless `quiet`) say what lies where."""
     from magellon.simulation.session import simulate_session
 
     with make_progress() as progress:
         bar = progress.add_task("movies", total=spec.movies, note="")
         simulate_session(out, spec, progress=lambda done, total: progress.update(bar, completed=done, total=total))
+    if quiet:
+        return
     console.print(f"{spec.movies} movies in {out}; the truth in {out / 'truth'}", markup=False, soft_wrap=True)
     console.print(f"Process them: magellon process {out}", markup=False, soft_wrap=True)

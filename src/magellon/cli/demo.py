@@ -1,5 +1,0 @@
-"""The command `magellon demo`."""
-
-
-def run_demo() -> None:
-    """Not there yet."""
