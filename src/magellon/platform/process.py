@@ -17,7 +17,7 @@ from magellon.errors import BadInput, Cancelled
 from magellon.platform.bus.connection import BUS_ERRORS, connect_bus
 from magellon.platform.launch.local import LocalPlan, run_locally
 from magellon.platform.pipeline.catalogue import read_catalogue
-from magellon.platform.pipeline.recipe import change_recipe, read_recipe
+from magellon.platform.pipeline.recipe import change_recipe, list_wanted, read_recipe
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.report import Progress, Summary
 from magellon.platform.server.submitting import Submission, check_submission
@@ -78,7 +78,7 @@ async def process_folder(folder: Path, options: ProcessOptions, listen: Listener
     home.prepare()
     recipe = change_recipe(read_recipe(options.recipe), options.settings)
     submission = Submission(folder=str(folder.resolve()), recipe=recipe, acquisition=options.acquisition)
-    catalogue = await asyncio.to_thread(read_catalogue, home.catalogue)
+    catalogue = await asyncio.to_thread(read_catalogue, home.catalogue, list_wanted(recipe))
     check_submission(submission, catalogue)
     slots = options.workers or len(os.sched_getaffinity(0))
     if slots < 1:

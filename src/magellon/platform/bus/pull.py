@@ -48,8 +48,8 @@ class Puller:
             return None
         return None if _is_status(message) else message
 
-    async def take_many(self, consumer: str, gather: float = 0.004) -> list[Msg]:
-        """All messages there are: waits up to 3 s for the first, then takes what comes within `gather` seconds.
+    async def take_many(self, consumer: str, wait: float = _OPEN, gather: float = 0.004) -> list[Msg]:
+        """All messages there are: waits up to `wait` seconds for the first, then takes what comes within `gather` seconds.
 
         One request stays open for many messages, so that a busy stream does not cost a round trip for each.
         """
@@ -60,7 +60,7 @@ class Puller:
                 self._subscription = await self._request(consumer, {"batch": _BATCH, "expires": int(_OPEN * 1e9)})
             assert self._subscription is not None
             left = max(self._open_until - time.monotonic(), 0.0) + 0.1
-            self._accept(await self._subscription.next_msg(timeout=left), messages)
+            self._accept(await self._subscription.next_msg(timeout=min(left, wait)), messages)
             if messages:
                 await asyncio.sleep(gather)
             while self._subscription.pending_msgs:

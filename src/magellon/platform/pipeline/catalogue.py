@@ -34,6 +34,11 @@ def read_catalogue(cache: Path | None = None, only: Sequence[str] = ()) -> dict[
     return {key: known[key][1] for key in wanted if key in known}
 
 
+def list_backends() -> list[str]:
+    """What is installed, as `category/name`, without describing it."""
+    return list(_mark_backends())
+
+
 def _mark_backends() -> dict[str, str]:
     """By `category/name`, a text that changes whenever the description may have."""
     marks = {}

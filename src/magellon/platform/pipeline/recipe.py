@@ -57,6 +57,14 @@ def read_recipe(path: Path | None = None) -> Recipe:
         raise BadInput(f"recipe {source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
+def list_wanted(recipe: Recipe) -> tuple[str, ...]:
+    """Backends of interest to a recipe, for `read_catalogue`: `category/name`, or all of a category where none is chosen."""
+    steps = {key: step for key, step in recipe.steps.items() if (step.category or key) != FILTER_CATEGORY}
+    return tuple(
+        f"{step.category or key}/{step.backend}" if step.backend else step.category or key for key, step in steps.items()
+    )
+
+
 def change_recipe(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """Apply `step.param=value` settings, values as in TOML; `step.backend=NAME` chooses another backend.
 

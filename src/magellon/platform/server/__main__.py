@@ -32,8 +32,13 @@ async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
     dispatcher = Dispatcher(Book(ledger, home, policy, ResultStore(home.results)), client)
     dispatchers.append(dispatcher)
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
-    await Reception(dispatcher).open()
-    running = asyncio.create_task(dispatcher.run())
+
+    async def run() -> None:
+        await dispatcher.recover()  # nothing new comes in before the past is settled
+        await Reception(dispatcher).open()
+        await dispatcher.run()
+
+    running = asyncio.create_task(run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)

@@ -37,6 +37,8 @@ log = logging.getLogger("magellon.server")
 _PROGRESS_INTERVAL = 0.2
 _PROGRESS_REMINDER = 1.0
 _TICK = 0.25
+_QUIET = 0.3
+"""Seconds without an event after which the ledger counts as up to date at the start."""
 
 
 class Dispatcher:
@@ -57,8 +59,7 @@ class Dispatcher:
         self._progress_at: dict[int, float] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
-        await self.recover()
+        """After `recover`, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_events())
             group.create_task(self._keep_time())
@@ -69,9 +70,9 @@ class Dispatcher:
         while True:
             await self.take_batch()
 
-    async def take_batch(self) -> int:
+    async def take_batch(self, wait: float = 3.0) -> int:
         """Enter what has been reported, move on, publish. Acknowledged only when it is in the ledger."""
-        messages = await self._puller.take_many(LEDGER_CONSUMER)
+        messages = await self._puller.take_many(LEDGER_CONSUMER, wait)
         batch = []
         for message in messages:
             try:
@@ -228,9 +229,12 @@ class Dispatcher:
                 await ensure_streams(self.client)
                 break
             await asyncio.sleep(0.2)
-        while await self.take_batch():
+        while await self.take_batch(wait=_QUIET):
             pass
-        await asyncio.sleep(1.5 * self.book.policy.beat_interval)  # living workers mention what they compute
+        with self.book.ledger.transaction() as connection:
+            underway = reconciling.find_underway(connection)
+        if underway:
+            await asyncio.sleep(1.5 * self.book.policy.beat_interval)  # living workers mention what they compute
         with self.book.ledger.transaction() as connection:
             rows = reconciling.find_underway(connection)
             settled = reconciling.adopt_results(self.book, connection, rows)

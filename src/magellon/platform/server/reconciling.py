@@ -78,11 +78,12 @@ def enter_lost_tasks(book: Book, connection: Connection, watch: Watch) -> tuple[
     """Deal with running tasks whose worker is gone or has forgotten them: (tasks that settled, rows to withdraw)."""
     rows = [row for row in find_underway(connection) if row.state == "running"]
     forgotten = {number for number, _ in watch.find_forgotten((row.id, row.attempt) for row in rows)}
-    lost = [row for row in rows if watch.is_lost(row.worker, row.incarnation)]
+    now = time.time()
+    lost = [row for row in rows if watch.is_lost(row.worker, row.incarnation, now - row.started_at)]
     gone = [row for row in rows if row.id in forgotten and row not in lost]
     settled = adopt_results(book, connection, [*lost, *gone]) if lost or gone else []
     for row in lost:
-        enter_lost(book.policy, connection, row.id, row.worker, time.time())
+        enter_lost(book.policy, connection, row.id, row.worker, now)
     if gone:
         release_tasks(connection, [row.id for row in gone])
     return settled + [row.id for row in lost], [*lost, *gone]

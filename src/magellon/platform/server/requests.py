@@ -15,6 +15,7 @@ from magellon.contracts import Record
 from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
+from magellon.platform.pipeline.recipe import list_wanted
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
 from magellon.platform.server.report import make_summary
@@ -85,7 +86,7 @@ class Reception:
         submission = Submission.model_validate_json(data)
         async with self._submitting:  # a repeated request waits for the first and finds its work done
             found = await asyncio.to_thread(find_session, submission)
-            catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue)
+            catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, list_wanted(submission.recipe))
             with self._book.ledger.transaction() as connection:
                 job = submit_session(self._book, connection, submission, found, catalogue)
                 relink_session(self._book, connection, job)

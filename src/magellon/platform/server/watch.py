@@ -22,6 +22,7 @@ class Watch:
 
     lost_after: float
     _workers: dict[str, _Seen] = field(default_factory=dict)
+    _listening_since: float = field(default_factory=time.monotonic)
     _unmentioned: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def note_beat(self, beat: Beat) -> None:
@@ -29,8 +30,9 @@ class Watch:
 
     def excuse_silence(self) -> None:
         """The bus was away, so nobody could be heard: count from now."""
+        self._listening_since = time.monotonic()
         for seen in self._workers.values():
-            seen.at = time.monotonic()
+            seen.at = self._listening_since
 
     def list_beats(self) -> list[Beat]:
         now = time.monotonic()
@@ -44,10 +46,13 @@ class Watch:
                     return running
         return None
 
-    def is_lost(self, worker: str, incarnation: str) -> bool:
-        """Whether the process that began a task is gone: silent, or replaced by another of its name."""
+    def is_lost(self, worker: str, incarnation: str, age: float) -> bool:
+        """Whether the process that began a task `age` seconds ago is gone: silent, or replaced by another of its name."""
         seen = self._workers.get(worker)
-        return seen is None or seen.beat.incarnation != incarnation or time.monotonic() - seen.at >= self.lost_after
+        now = time.monotonic()
+        if seen is not None and seen.beat.incarnation != incarnation:
+            return now - seen.at < age  # the beat came after the task began
+        return now - (seen.at if seen else self._listening_since) >= self.lost_after
 
     def find_forgotten(self, running: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of these (task, attempt) that nobody has mentioned for too long."""

@@ -15,7 +15,6 @@ import psutil
 from magellon.errors import BadInput, Transient
 from magellon.platform.bus.configuration import BusAddress, read_configuration
 from magellon.platform.bus.connection import connect_bus
-from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.store.home import Home
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import Roots
@@ -57,7 +56,7 @@ async def work(arguments: argparse.Namespace, address: BusAddress) -> None:
         store=ResultStore(home.results),
         work=home.work / arguments.name,
         logs=home.logs,
-        catalogue=await asyncio.to_thread(read_catalogue, home.catalogue),
+        catalogue=home.catalogue,
         device=arguments.device,
         threads=arguments.threads,
         memory=int(psutil.virtual_memory().total * _MEMORY_SHARE / arguments.slots),

@@ -4,15 +4,14 @@ import contextlib
 import json
 import shutil
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from magellon.contracts import CONTRACTS
-from magellon.contracts.description import Description
 from magellon.contracts.task import Task
 from magellon.errors import BadInput, Transient
+from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.parameters import fill_parameters
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import Roots
@@ -27,7 +26,8 @@ class Workshop:
     work: Path
     """Folders of tasks at work; on the filesystem of the results, so that promotion is a rename."""
     logs: Path
-    catalogue: Mapping[str, Description]
+    catalogue: Path
+    """Cache of what backends say of themselves."""
     device: str
     threads: int
     memory: int
@@ -68,7 +68,8 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
     workdir.mkdir(parents=True)
     params = task.params
     if task.files_in_params:
-        description = workshop.catalogue[f"{task.category}/{task.backend}"]
+        key = f"{task.category}/{task.backend}"
+        description = read_catalogue(workshop.catalogue, [key])[key]
         params = fill_parameters(description, task.params, "", lambda path: str(roots.resolve(path)))
     value = task.input
     if value is None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
@@ -13,12 +13,12 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from magellon.contracts import CONTRACTS, Record
-from magellon.contracts.description import Description
 from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
 from magellon.errors import MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS, publish_durably, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, EVENT_SUBJECT, TASKS, consumer_name, task_subject
+from magellon.platform.pipeline.catalogue import list_backends
 from magellon.platform.store.roots import HOME_ROOT, Roots
 from magellon.platform.worker.child import Child, TaskFailure
 from magellon.platform.worker.compute import Workshop, compute_task
@@ -51,10 +51,10 @@ class Subjects:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    def of(cls, catalogue: Mapping[str, Description]) -> "Subjects":
+    def of(cls, backends: Iterable[str]) -> "Subjects":
         order = list(CONTRACTS)
-        usable = [(d.category, d.name) for d in catalogue.values() if d.error is None and d.category in order]
-        return cls(sorted(usable, key=lambda key: (-order.index(key[0]), key[1])))
+        keys = [(category, name) for category, _, name in (key.partition("/") for key in backends) if category in order]
+        return cls(sorted(keys, key=lambda key: (-order.index(key[0]), key[1])))
 
     def wake(self, subject: str) -> None:
         self.hints[subject] = self.hints.get(subject, 0) + 1
@@ -79,7 +79,7 @@ class Worker:
         self._slots = slots
         self._refresh_roots = refresh
         self._roots = Roots({})
-        self._subjects = Subjects.of(workshop.catalogue)
+        self._subjects = Subjects.of(list_backends())
         self._jobs: dict[str, Job] = {}
         """By identity: the same computation twice at a time would be waste."""
 
