@@ -1,8 +1,8 @@
 """Phantoms: proteins that never existed, built by code, with everything a map of 3 Å can show.
 
-A phantom is packed like a protein: domains (ellipsoids) are filled with right-handed alpha-helices, 10 Å apart, each domain in
-its own direction, at the density of protein (one heavy atom in about 17 Å³). So it is chiral at every scale, has features at
-10 Å (helices), 5 Å (pitch) and below 3 Å (atoms), and its contrast in ice follows from the scattering of its atoms alone.
+A phantom is packed like a protein: domains (ellipsoids) are filled with right-handed alpha-helices, about 10 Å apart, each
+domain in its own direction, at the density of protein (one heavy atom in about 17 Å³). So it is chiral at every scale, has
+features at 10 Å (helices), 5 Å (pitch) and below 3 Å (atoms), and its contrast in ice follows from the scattering of its atoms.
 """
 
 import math
@@ -22,17 +22,17 @@ HELIX_RISE = 1.5
 """Å along the axis for each residue."""
 HELIX_SPACING = 9.6
 """Å between the axes of neighbouring helices."""
-# Radius (Å), angle (degrees) and height (Å) of the atoms of one residue about a helix axis, and their elements.
-_RESIDUE = (
+# Radius (Å), angle (degrees) and height (Å) of the backbone of one residue about a helix axis, and the elements.
+_BACKBONE = (
     ("N", 1.55, 0.0, 0.0),
     ("C", 2.29, 27.0, 0.9),
     ("C", 1.65, 54.0, 2.0),
     ("O", 1.95, 58.0, 3.2),
     ("C", 3.30, 22.0, 0.3),
-    ("C", 4.30, 35.0, 1.2),
-    ("C", 5.00, 12.0, 0.2),
-    ("O", 5.30, 48.0, 2.1),
 )
+_SIDE_CHAIN = 6
+"""Longest side chain beyond the first carbon, in atoms."""
+_KINDS = {"C": 0, "N": 1, "O": 2}
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ PLANS: dict[str, Plan] = {
     "barrel": Plan(
         "D7",
         (
-            Domain((44, 0, 20), (15, 16, 20), (0.3, 0.3, 1)),
-            Domain((42, 14, 54), (15, 13, 20), (0.2, 1, 0.3)),
-            Domain((58, -8, 40), (11, 11, 18), (0.2, -0.2, 1)),
+            Domain((43, 10, 20), (15, 16, 20), (0.3, 0.8, 0.6)),
+            Domain((43, -10, 54), (15, 13, 20), (0.6, 1, 0.8)),
+            Domain((57, 13, 40), (11, 11, 18), (0.2, -0.8, 1)),
         ),
     ),
     "shell": Plan(
@@ -189,11 +189,14 @@ def _fill_unit(plan: Plan, operators: Array) -> tuple[Array, NDArray[np.int64]]:
     for index, domain in enumerate(plan.domains):
         atoms, kinds = pack_helices(domain, rng)
         radius = np.linalg.norm(atoms, axis=1)
+        in_shell = (radius > plan.shell[0]) & (radius < plan.shell[1])
+        atoms, kinds = atoms[in_shell], kinds[in_shell]
         own = _scaled_distance(atoms, domain, np.eye(3))
-        keep = (own < 1) & (radius > plan.shell[0]) & (radius < plan.shell[1])
+        keep = np.ones(len(atoms), dtype=bool)
         for other_index, other in enumerate(plan.domains):
             for number, operator in enumerate(operators):
-                if (other_index, number) != (index, 0):
+                apart = float(np.linalg.norm(operator @ np.array(other.centre) - np.array(domain.centre)))
+                if (other_index, number) != (index, 0) and apart < 1.3 * (max(domain.semi_axes) + max(other.semi_axes)):
                     keep &= own <= _scaled_distance(atoms, other, operator)
         positions.append(atoms[keep])
         elements.append(kinds[keep])
@@ -201,37 +204,56 @@ def _fill_unit(plan: Plan, operators: Array) -> tuple[Array, NDArray[np.int64]]:
 
 
 def pack_helices(domain: Domain, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
-    """Atoms (n, 3) and elements (n,) of parallel helices, hexagonally packed, in a cylinder about an ellipsoid."""
+    """Atoms (n, 3) and elements (n,) of a bundle of helices in an ellipsoid with a ragged surface.
+
+    Axes lie about 10 Å apart, but as in a protein none is straight or parallel to another for long: each is a row of short
+    helices, displaced and tilted at random, so that the bundle shows no lattice.
+    """
     frame = _frame(domain.direction)
-    radius = max(domain.semi_axes) + HELIX_SPACING
-    count = math.ceil(radius / HELIX_SPACING) + 1
-    residues = math.ceil(2 * radius / HELIX_RISE)
+    reach = max(domain.semi_axes) + HELIX_SPACING
+    count = math.ceil(reach / HELIX_SPACING) + 1
     atoms, kinds = [], []
-    kind = {"C": 0, "N": 1, "O": 2}
     for i in range(-count, count + 1):
         for j in range(-count, count + 1):
             axis = HELIX_SPACING * np.array([i + j / 2, j * math.sqrt(3) / 2])
-            turn, lift = rng.uniform(0, 2 * math.pi), rng.uniform(0, HELIX_RISE)
-            residue = np.arange(residues)
-            # Side chains differ, so that no two helices and no two turns are alike.
-            spread = rng.normal(0, 0.35, (residues, len(_RESIDUE), 3)) * (np.arange(len(_RESIDUE)) > 3)[None, :, None]
-            present = rng.random((residues, len(_RESIDUE))) < np.where(np.arange(len(_RESIDUE)) > 4, 0.85, 1.0)
-            if np.hypot(*axis) > radius:
-                continue
-            for number, (element, distance, angle, height) in enumerate(_RESIDUE):
-                phase = turn + np.radians(100.0 * residue + angle)
-                local = np.stack(
-                    [
-                        axis[0] + distance * np.cos(phase),
-                        axis[1] + distance * np.sin(phase),
-                        lift + HELIX_RISE * residue + height - radius,
-                    ],
-                    axis=1,
-                )
-                local = (local + spread[:, number])[present[:, number]]
-                atoms.append(local)
-                kinds.append(np.full(len(local), kind[element]))
+            bottom = -reach - rng.uniform(0, 20)
+            while np.hypot(*axis) < reach and bottom < reach:
+                residues = int(rng.integers(7, 22))
+                length = HELIX_RISE * residues
+                centre = np.array([*(axis + rng.normal(0, 1.3, 2)), bottom + length / 2])
+                nearest = np.abs(centre) - (6, 6, length / 2)
+                if np.linalg.norm(np.maximum(nearest, 0) / domain.semi_axes) < 1.2:
+                    helix, elements = build_helix(residues, rng)
+                    helix = helix @ _frame((*rng.normal(0, 0.16, 2), 1.0)) + centre
+                    # Whole helices stick out or fall short, which roughens the surface.
+                    inside = np.linalg.norm(helix / domain.semi_axes, axis=1) < 1 + rng.normal(0, 0.08)
+                    atoms.append(helix[inside])
+                    kinds.append(elements[inside])
+                bottom += length + rng.uniform(1, 5)
     return np.concatenate(atoms) @ frame + np.array(domain.centre), np.concatenate(kinds)
+
+
+def build_helix(residues: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
+    """A right-handed alpha-helix about z with its middle at the origin, its side chains random walks outward."""
+    residue = np.arange(residues)
+    turn = rng.uniform(0, 2 * math.pi)
+    middle = HELIX_RISE * residues / 2
+    atoms, kinds = [], []
+    for element, distance, angle, height in _BACKBONE:
+        phase = turn + np.radians(100.0 * residue + angle)
+        along = HELIX_RISE * residue + height - middle
+        atoms.append(np.stack([distance * np.cos(phase), distance * np.sin(phase), along], axis=1))
+        kinds.append(np.full(residues, _KINDS[element]))
+    place = atoms[-1]
+    outward = place * np.array([1, 1, 0]) / np.linalg.norm(place[:, :2], axis=1, keepdims=True)
+    length = rng.integers(0, _SIDE_CHAIN + 1, residues)
+    for number in range(_SIDE_CHAIN):
+        step = 0.7 * outward + rng.normal(0, 0.8, (residues, 3))
+        place = place + 1.5 * step / np.linalg.norm(step, axis=1, keepdims=True)
+        grown = length > number
+        atoms.append(place[grown])
+        kinds.append(np.where(rng.random(int(grown.sum())) < 0.7, _KINDS["C"], rng.choice([_KINDS["N"], _KINDS["O"]])))
+    return np.concatenate(atoms), np.concatenate(kinds)
 
 
 def _frame(direction: tuple[float, float, float]) -> Array:

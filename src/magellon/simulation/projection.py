@@ -57,9 +57,7 @@ def fast_size(minimum: int) -> int:
     return size
 
 
-def project_atoms(
-    model: AtomicModel, frames: NDArray[np.float64], grid: Grid, kept: NDArray[np.bool_] | None = None
-) -> Tensor:
+def project_atoms(model: AtomicModel, frames: NDArray[np.float64], grid: Grid, kept: NDArray[np.bool_] | None = None) -> Tensor:
     """Transforms of projected potentials in V Å, the ice they displace subtracted.
 
     Args:

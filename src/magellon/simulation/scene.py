@@ -43,6 +43,7 @@ def sample_movie(spec: SessionSpec, actors: Cast, index: int) -> MovieTruth:
         index,
         spec.shape,
         spec.exposure_per_frame,
+        spec.stored_per_frame,
         spec.pre_exposure,
         optics,
         surroundings,
@@ -198,6 +199,4 @@ def denature(model: AtomicModel, rng: np.random.Generator) -> AtomicModel:
     spread = model.radius * np.array([0.2, 0.2, 0.08])
     positions = lumps[rng.integers(0, len(lumps), count)] + rng.normal(0, 1, (count, 3)) * spread
     inside = np.linalg.norm(positions, axis=1) < 1.4 * model.radius
-    return AtomicModel(
-        "denatured", positions[inside].astype(np.float32), model.elements[inside], model.species, b_factor=200.0
-    )
+    return AtomicModel("denatured", positions[inside].astype(np.float32), model.elements[inside], model.species, b_factor=200.0)

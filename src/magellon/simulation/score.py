@@ -212,7 +212,7 @@ def score_picks(
     is_positive = np.asarray(positive[positive | neutral], dtype=np.bool_)
     unmatched = np.setdiff1d(np.arange(len(picks)), pick_index)
     unmatched = unmatched[_away_from_border(picks[unmatched], truth.shape, margin)]
-    hits: NDArray[np.bool_] = is_positive[true_index]
+    hits = np.asarray(is_positive[true_index], dtype=np.int64)
     wanted = points[positive]
     nearest = cKDTree(wanted).query(picks[unmatched])[0] if len(wanted) and len(unmatched) else np.full(len(unmatched), np.inf)
     return PickScore(
@@ -221,7 +221,7 @@ def score_picks(
         int(positive.sum() - hits.sum()),
         int((nearest < reach).sum()),
         int(truth.surroundings.obscured(picks[unmatched]).sum()),
-        float((distance[hits] ** 2).sum() * truth.pixel_size**2),
+        float((hits * distance**2).sum() * truth.pixel_size**2),
     )
 
 

@@ -14,15 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
+from magellon.io.eer_encoder import write_eer
 from magellon.io.mrc import write_mrc
 from magellon.io.tiff_movie import write_tiff_movie
 from magellon.simulation.detector import DETECTORS, Camera, Recorder, draw_defects, sample_camera
 from magellon.simulation.movie import Renderer
 from magellon.simulation.particle_star import write_particles
-from magellon.simulation.phantoms import build_phantom, phantom_names
+from magellon.simulation.phantoms import AtomicModel, build_phantom, phantom_names
 from magellon.simulation.projection import Grid, fitting_box, render_map
 from magellon.simulation.scene import Cast, denature, sample_movie, stream
 from magellon.simulation.spec import SessionSpec
+from magellon.simulation.structure import read_structure
 from magellon.simulation.truth import MovieTruth, SessionTruth, plain_values, write_truth
 
 Progress = Callable[[int, int], None]
@@ -71,6 +73,8 @@ def check_spec(spec: SessionSpec) -> None:
             raise BadInput(f"phantom {name!r}: known are {', '.join(phantom_names())}")
     if spec.detector not in DETECTORS:
         raise BadInput(f"detector {spec.detector!r}: known are {', '.join(DETECTORS)}")
+    if spec.format == "eer" and not DETECTORS[spec.detector].counting:
+        raise BadInput(f"detector {spec.detector!r} integrates charge; EER holds counted electrons: take k2, k3 or falcon4")
     limits: tuple[tuple[str, float, float, float], ...] = (
         ("movies", spec.movies, 1, 1_000_000),
         ("frames", spec.frames, 1, 100_000),
@@ -90,7 +94,10 @@ def check_spec(spec: SessionSpec) -> None:
 
 def assemble_cast(spec: SessionSpec) -> Cast:
     """The models a session shows."""
-    wanted = tuple(build_phantom(name) for name in spec.phantom.split(","))
+    if spec.pdb is not None:
+        wanted: tuple[AtomicModel, ...] = (read_structure(spec.pdb),)
+    else:
+        wanted = tuple(build_phantom(name) for name in spec.phantom.split(","))
     foreign = build_phantom("shell" if wanted[0].name != "shell" else "monomer")
     return Cast((*wanted, denature(wanted[0], stream(spec, "model")), foreign), len(wanted))
 
@@ -111,15 +118,39 @@ def render_movie(out: Path, spec: SessionSpec, actors: Cast, camera: Camera, tru
         frames = np.stack([_as_mode(recorder.record_frame(frame), spec.mrc_mode) for frame in renderer.frames()])
         write_mrc(path, frames, spec.pixel_size, spec.mrc_mode)
     else:
-        raise BadInput("EER movies cannot be written yet")
+        write_raw_frames(path, map(_as_bytes, map(recorder.record_frame, renderer.frames())), spec, truth.index)
     if spec.truth_images:
         write_mrc(out / "truth" / f"{truth.name}_exposure.mrc", renderer.exposed(ice=True), spec.pixel_size)
         write_mrc(out / "truth" / f"{truth.name}_particles.mrc", renderer.exposed(ice=False), spec.pixel_size)
 
 
+def write_raw_frames(path: Path, frames: Iterator[NDArray[np.uint8]], spec: SessionSpec, index: int) -> None:
+    """Write an EER movie: the electrons of each frame are dealt out to raw frames and places within their pixels.
+
+    Two electrons of one raw frame in one pixel are recorded as one, as the camera would.
+    """
+    rng = np.random.Generator(np.random.SFC64([spec.seed, 8, index]))
+
+    def raw_frames() -> Iterator[NDArray[np.int64]]:
+        for frame in frames:
+            pixels = np.repeat(np.arange(frame.size), frame.ravel())
+            dealt = rng.integers(0, spec.stored_per_frame, len(pixels))
+            places = rng.integers(0, 4, (len(pixels), 2))
+            events = np.stack([pixels // frame.shape[1] * 4 + places[:, 0], pixels % frame.shape[1] * 4 + places[:, 1]], axis=1)
+            for number in range(spec.stored_per_frame):
+                yield events[dealt == number]
+
+    exposure = spec.exposure_per_frame / spec.stored_per_frame
+    write_eer(path, raw_frames(), spec.shape, pixel_size=spec.pixel_size, exposure_per_frame=exposure)
+
+
 def write_reference(out: Path, spec: SessionSpec, camera: Camera) -> None:
     """Write the gain reference, turned as the spec says, and the defect list."""
-    write_mrc(out / "gain.mrc", turn_back(camera.gain, spec), spec.pixel_size)
+    gain = camera.gain
+    if spec.format == "eer":
+        # Programs divide by an MRC gain that comes with EER movies.
+        gain = np.where(gain > 0, 1 / np.maximum(gain, 1e-6), 0).astype(np.float32)
+    write_mrc(out / "gain.mrc", turn_back(gain, spec), spec.pixel_size)
     (out / "defects.txt").write_text(draw_defects(camera.listed), encoding="utf-8")
 
 
@@ -212,7 +243,7 @@ def _write_session(out: Path, spec: SessionSpec) -> None:
         "voltage": spec.voltage,
         "spherical_aberration": spec.spherical_aberration,
         "amplitude_contrast": spec.amplitude_contrast,
-        "exposure_per_frame": spec.exposure_per_frame,
+        "exposure_per_frame": spec.exposure_per_frame / spec.stored_per_frame,
         "pre_exposure": spec.pre_exposure,
         "gain": "gain.mrc",
         "gain_rotation": spec.gain_rotation,

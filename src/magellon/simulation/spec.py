@@ -1,10 +1,11 @@
 """What to simulate: ranges from which every movie of a session draws its own values."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from magellon.units import Angstrom, AngstromPerPixel, Exposure, Kilovolt, Millimetre, Pixel
+from magellon.units import AngstromPerPixel, Exposure, Kilovolt, Millimetre, Pixel
 
 Range = tuple[float, float]
 """Lowest and highest value; equal: that value."""
@@ -102,8 +103,11 @@ class SessionSpec:
     seed: int = 1
     format: Literal["tiff", "mrc", "eer"] = "tiff"
     mrc_mode: Literal["int8", "float16"] = "int8"
+    eer_raw_frames: int | None = None
+    """EER only: raw frames in the file for each of `frames`, which are those that move; None: so that each pixel of a raw frame
+    receives at most a tenth of an electron."""
     detector: str = "k3"
-    """k2, k3 or falcon."""
+    """k2, k3, falcon4 (counting) or falcon (integrating: strongly correlated noise, output in scaled units)."""
     phantom: str = "asymmetric"
     """Of the catalogue; several, separated by commas, are mixed."""
     pdb: Path | None = None
@@ -130,6 +134,8 @@ class SessionSpec:
         return self.size, self.size if self.width is None else self.width
 
     @property
-    def longest(self) -> Angstrom:
-        """Longer side of the field."""
-        return max(self.shape) * self.pixel_size
+    def stored_per_frame(self) -> int:
+        """Frames in the file for each of `frames`: more than one only in EER movies."""
+        if self.format != "eer":
+            return 1
+        return self.eer_raw_frames or math.ceil(self.exposure_per_frame * self.pixel_size**2 / 0.1)

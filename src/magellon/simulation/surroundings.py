@@ -115,5 +115,3 @@ def _carbon_texture(truth: MovieTruth, canvas: Canvas, generator: torch.Generato
     amplitude = torch.sqrt(power * (canvas.shape[0] * canvas.shape[1])) / truth.pixel_size
     texture: Tensor = torch.fft.irfft2(complex_noise(amplitude.shape, generator) * amplitude, s=canvas.shape)
     return texture
-
-

@@ -142,6 +142,9 @@ class MovieTruth:
     shape: tuple[int, int]
     """(height, width)."""
     exposure_per_frame: float
+    """e/Å² for each frame of the motion."""
+    stored_per_frame: int
+    """Frames in the file for each of those: more than one only in EER movies."""
     pre_exposure: float
     optics: OpticsTruth
     surroundings: SurroundingsTruth
@@ -262,7 +265,7 @@ def parse_movie(document: Mapping[str, Any]) -> MovieTruth:
     lengths = ("x_px", "y_px", "rot", "tilt", "psi", "height")
     columns = {key: np.asarray(particles[key], dtype=np.float64) for key in lengths}
     return MovieTruth(
-        **{key: document[key] for key in ("name", "file", "index", "exposure_per_frame", "pre_exposure")},
+        **{key: document[key] for key in ("name", "file", "index", "exposure_per_frame", "stored_per_frame", "pre_exposure")},
         shape=tuple(document["shape"]),
         optics=OpticsTruth(**optics),
         surroundings=SurroundingsTruth(**around),
