@@ -9,6 +9,8 @@ import pytest
 from engine import Run, assert_no_debris, count_executions, hash_results, hash_tree, promoted
 from fake_session import ITEM_STEPS, make_session, use_fake_backends, write_recipe
 
+pytestmark = pytest.mark.slow
+
 MOVIES = {f"m{number:02d}": f"movie {number}" for number in range(10)}
 TASKS = len(MOVIES) * len(ITEM_STEPS) + 1
 SLOW = tuple(f"{step}.seconds=0.15" for step in ITEM_STEPS)

@@ -1,0 +1,134 @@
+"""A session to its end: what fails fails alone and says why; what changes redoes its descendants and nothing else."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine import Run, assert_no_debris, count_executions, promoted
+from fake_session import make_session, use_fake_backends, write_movie, write_recipe
+
+
+@pytest.fixture
+def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MAGELLON_EXTRA_BACKENDS", "PYTHONPATH", "FAKE_DIARY"):
+        monkeypatch.setenv(name, "")
+    use_fake_backends(tmp_path / "diary")
+    return tmp_path / "diary"
+
+
+def process(run: Run, *settings: str) -> dict[str, Any]:
+    run.settings = settings
+    run.start()
+    return run.finish()
+
+
+def counts(summary: dict[str, Any], step: str) -> dict[str, int]:
+    found = next(entry for entry in summary["steps"] if entry["step"] == step)
+    return {state: number for state, number in found.items() if state != "step" and number}
+
+
+def take_diary(diary: Path) -> Counter[str]:
+    executions = count_executions(diary)
+    diary.unlink(missing_ok=True)
+    return executions
+
+
+@pytest.mark.slow
+def test_failures_stay_alone_and_changes_redo_only_what_depends_on_them(tmp_path: Path, diary: Path) -> None:
+    session = make_session(
+        tmp_path / "lot",
+        {
+            "a": "fine",
+            "b": "fine",
+            "blurred": "fine",
+            "c_bad": "bad",
+            "d_full": "transient",
+            "e_bug": "defect",
+            "f_crash": "crash",
+        },
+    )
+    write_movie(session / "movies" / "g_cut.mrc", "fine")
+    (session / "movies" / "g_cut.mrc").write_bytes((session / "movies" / "g_cut.mrc").read_bytes()[:-20])
+    write_movie(session / "movies" / "h_wide.mrc", "fine", width=16)
+    run = Run(session, tmp_path / "home", write_recipe(tmp_path))
+
+    summary = process(run)
+    assert summary["ok"]
+    assert counts(summary, "motion_correction") == {"completed": 3, "failed": 6}
+    assert counts(summary, "particle_picking") == {"completed": 2, "held": 1, "skipped": 6}
+    failures = {entry["item"]: (entry["kind"], entry["reason"]) for entry in summary["failures"]}
+    assert failures["c_bad"] == ("bad_input", "c_bad.mrc: holds 'bad', must not")
+    assert failures["d_full"][0] == "transient"
+    assert "No space left" in failures["d_full"][1]
+    assert failures["e_bug"] == ("defect", "ZeroDivisionError: a bug")
+    assert failures["f_crash"][0] == "defect"
+    assert "SIGKILL" in failures["f_crash"][1]
+    assert failures["g_cut"][0] == failures["h_wide"][0] == "bad_input"
+    assert "g_cut" in failures["g_cut"][1]
+    assert failures["h_wide"][1] == "h_wide: 16 x 8 px, the session's movies are 8 x 8 px"
+    (held,) = summary["held"]
+    assert held["item"] == "blurred"
+    assert held["reason"] == "CTF fit resolution 12 Å, at most 8 Å wanted"
+    begun = take_diary(diary)
+    assert begun["motion_correction c_bad"] == 1
+    assert begun["motion_correction d_full"] == 5
+    assert begun["motion_correction e_bug"] == begun["motion_correction f_crash"] == 2
+    assert begun["motion_correction g_cut"] == begun["motion_correction h_wide"] == 0
+    assert {number for name, number in begun.items() if name.split()[1] in ("a", "b", "blurred")} == {1}
+    assert_no_debris(run.home)
+    folder = run.home / "sessions" / "lot"
+    assert json.loads((folder / "summary.json").read_text()) == {"items": 9}
+    assert not (folder / "particle_picking" / "blurred_autopick.star").exists()
+    assert (folder / "movies" / "a.mrc").samefile(session / "movies" / "a.mrc")
+
+    # the threshold is relaxed: the held one continues; what failed for reasons of its own is tried again
+    relaxed = process(run, "filter.max_resolution=15")
+    assert not relaxed["held"]
+    begun = take_diary(diary)
+    assert {name for name in begun if name.split()[1] in ("a", "b", "blurred", "session")} == {
+        "particle_picking blurred",
+        "particle_extraction blurred",
+        "session_star session",
+    }
+    assert begun["motion_correction c_bad"] == 0
+    assert (folder / "particle_picking" / "blurred_autopick.star").exists()
+
+    # another parameter: the step and its descendants
+    process(run, "filter.max_resolution=15", "particle_picking.salt=1")
+    begun = take_diary(diary)
+    redone = {name.split()[0] for name in begun if name.split()[1] in ("a", "b", "blurred", "session")}
+    assert redone == {"particle_picking", "particle_extraction", "session_star"}
+    assert (folder / "particle_picking" / "a_autopick.star").read_text() == "a 1 10000.0"
+
+    # and back: everything is known already
+    before = promoted(run.home)
+    again = process(run)
+    begun = take_diary(diary)
+    assert {name for name in begun if name.split()[1] in ("a", "b", "blurred", "session")} == set()
+    assert promoted(run.home) == before
+    assert [entry["item"] for entry in again["held"]] == ["blurred"]
+    assert not (folder / "particle_picking" / "blurred_autopick.star").exists()
+    assert (folder / "particle_picking" / "a_autopick.star").read_text() == "a 0 10000.0"
+    assert_no_debris(run.home)
+
+
+@pytest.mark.slow
+def test_new_movies_are_added_and_nothing_repeated(tmp_path: Path, diary: Path) -> None:
+    session = make_session(tmp_path / "lot", {"a": "fine", "b": "fine"})
+    run = Run(session, tmp_path / "home", write_recipe(tmp_path))
+    assert process(run)["ok"]
+    take_diary(diary)
+    write_movie(session / "movies" / "c.mrc", "fine")
+    summary = process(run)
+    assert counts(summary, "particle_extraction") == {"completed": 3}
+    assert {name.split()[1] for name in take_diary(diary)} == {"c", "session"}
+    assert (run.home / "sessions/lot/particles.star").read_text() == "a: a 0 10000.0\nb: b 0 10000.0\nc: c 0 10000.0\n"
+
+
+def test_a_session_in_which_nothing_works_is_no_success(tmp_path: Path, diary: Path) -> None:
+    session = make_session(tmp_path / "lot", {"a": "bad", "b": "bad"})
+    summary = process(Run(session, tmp_path / "home", write_recipe(tmp_path)))
+    assert not summary["ok"]
+    assert len(summary["failures"]) == 2

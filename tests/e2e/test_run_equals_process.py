@@ -1,0 +1,61 @@
+"""`magellon run`, step after step on plain files, gives the same files as `magellon process` on the session."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def magellon(*arguments: str | Path, home: Path) -> None:
+    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "magellon", *map(str, arguments)], check=True, env=environment, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The session folder that `process` fills, and the folder that `run` fills."""
+    base = tmp_path_factory.mktemp("both")
+    session, out, home = base / "session", base / "out", base / "home"
+    magellon("simulate", session, "--movies", "1", "--size", "1024", "--frames", "10", "--carbon", "0", home=base)
+    magellon("process", session, "--home", home, home=base)
+    magellon("run", "motion_correction", session, "--out", out, home=base)
+    magellon("run", "ctf_estimation", out / "corrected_micrographs.star", "--out", out, home=base)
+    magellon("run", "fft", out / "corrected_micrographs.star", "--out", out, home=base)
+    magellon("run", "particle_picking", out / "micrographs_ctf.star", "--out", out, home=base)
+    magellon("run", "particle_extraction", out / "micrographs_ctf.star", "--out", out, home=base)
+    return home / "sessions" / "sim", out
+
+
+@pytest.mark.parametrize(
+    ("step", "names"),
+    [
+        ("motion_correction", (".mrc", "_noDW.mrc", "_EVN.mrc", "_ODD.mrc", ".star", "_motion.png")),
+        ("ctf_estimation", ("_ctf.mrc", "_ctf.png", "_ctf_profile.star")),
+        ("fft", ("_fft.png",)),
+        ("particle_picking", ("_autopick.star", "_picks.png")),
+        ("particle_extraction", (".mrcs", "_extract.star", "_particles.png")),
+    ],
+)
+def test_files_are_the_same_bytes(processed: tuple[Path, Path], step: str, names: tuple[str, ...]) -> None:
+    session, out = processed
+    for name in names:
+        made, expected = out / f"sim_0001{name}", session / step / f"sim_0001{name}"
+        assert made.read_bytes() == expected.read_bytes(), name
+
+
+def test_star_files_differ_in_folders_only(processed: tuple[Path, Path]) -> None:
+    session, out = processed
+    for name in ("corrected_micrographs.star", "micrographs_ctf.star", "particles.star"):
+        expected = (session / name).read_text()
+        for folder in ("motion_correction", "ctf_estimation", "particle_extraction"):
+            expected = expected.replace(f"{folder}/", "")
+        assert (out / name).read_text().split() == expected.split(), name
+
+
+def test_results_have_no_absolute_path(processed: tuple[Path, Path]) -> None:
+    _, out = processed
+    for path in [*out.glob("*.star"), *out.glob("*.json")]:
+        assert str(out.parent) not in path.read_text(), path.name
