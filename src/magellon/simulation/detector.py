@@ -169,12 +169,10 @@ def draw_defects(listed: Sequence[tuple[int, int, int, int]]) -> str:
 
 
 def _charge_kernel(spread: float) -> NDArray[np.float64]:
-    """Gaussian whose transform is exp(-spread w²), w = 1 at Nyquist, over five pixels."""
-    variance = spread * 2 / np.pi**2
-    if variance < 1e-3:
-        return np.array([1.0])
-    kernel = np.exp(-(np.arange(-3, 4) ** 2) / (2 * variance))
-    return np.asarray(kernel / kernel.sum())
+    """Nine taps whose transform is exp(-spread w²), w = 1 at Nyquist."""
+    w = (np.arange(512) + 0.5) / 512
+    taps = (np.exp(-spread * w**2) * np.cos(np.pi * np.arange(-4, 5)[:, None] * w)).mean(axis=1)
+    return np.asarray(taps / taps.sum())
 
 
 def _sample_pixels(rng: np.random.Generator, shape: tuple[int, int], count: int) -> NDArray[np.int64]:

@@ -40,32 +40,32 @@ def _squared_velocity(voltage: Kilovolt) -> float:
 class BrownianIce:
     """The phase of moving water molecules, frame after frame, on a half plane.
 
-    Each molecule walks at random: amplitudes at frequency k forget as exp(-(2 pi k)² D N) with exposure N, D = 1.1 / 6 Å² per
-    e/Å². A frame holds their mean over its own exposure; successive frames are an autoregressive process with the right power
-    and the right correlation of neighbours.
+    Each molecule walks at random: amplitudes at frequency k forget as exp(-rate), rate = (2 pi k)² D N with the exposure N and
+    D = 1.1 / 6 Å² per e/Å². A frame holds their mean over its own exposure. Such means are a first-order autoregressive process
+    seen through two taps, which are chosen so that power and correlation of all frames are exact.
     """
 
     def __init__(self, amplitude: Tensor, k_squared: Tensor, exposure: Exposure, generator: torch.Generator) -> None:
         """`amplitude` (height, width // 2 + 1): root of the power of one instant, in units of the transform."""
         self.generator = generator
-        rate = ((2 * math.pi) ** 2 * BROWNIAN_MOTION / 6 * exposure) * k_squared
-        rate = rate.clamp(min=1e-4)
-        forgotten = -torch.expm1(-rate)
+        rate = ((2 * math.pi) ** 2 * BROWNIAN_MOTION / 6 * exposure) * k_squared.double()
+        rate = rate.clamp(min=1e-3)
+        memory, forgotten = torch.exp(-rate), -torch.expm1(-rate)
+        # Power of a mean and covariance of two successive means, in units of the power of an instant.
         power = 2 * (rate - forgotten) / rate**2
-        memory = (forgotten / rate) ** 2 / power
-        self.start = amplitude * torch.sqrt(power)
-        self.memory = memory.clamp(max=1.0)
-        self.fresh = self.start * torch.sqrt(1 - self.memory**2)
-        self.state: Tensor | None = None
+        covariance = (forgotten / rate) ** 2
+        product = (covariance - memory * power) / (1 - memory**2)
+        squares = power - 2 * memory * product
+        total, difference = torch.sqrt(squares + 2 * product), torch.sqrt((squares - 2 * product).clamp(min=0))
+        self.now, self.before = (((total + sign * difference) / 2 * amplitude).float() for sign in (1, -1))
+        self.memory, self.fresh = memory.float(), torch.sqrt(1 - memory**2).float()
+        self.walk = complex_noise(amplitude.shape, generator)
 
     def advance(self) -> Tensor:
-        """The transform of the next frame's phase. The caller must not change it."""
-        noise = complex_noise(self.start.shape, self.generator)
-        if self.state is None:
-            self.state = noise.mul_(self.start)
-        else:
-            self.state.mul_(self.memory).add_(noise.mul_(self.fresh))
-        return self.state
+        """The transform of the next frame's phase."""
+        frame = self.walk * self.before
+        self.walk.mul_(self.memory).add_(complex_noise(self.walk.shape, self.generator).mul_(self.fresh))
+        return frame.add_(self.walk * self.now)
 
 
 def complex_noise(shape: torch.Size | tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -205,7 +205,7 @@ def score_picks(
     picks = np.asarray(picks_px, dtype=np.float64).reshape(-1, 2) * binning
     particles, reach = truth.particles, radius * diameter / truth.pixel_size
     margin = (diameter / 2 if edge is None else edge) / truth.pixel_size
-    positive: NDArray[np.bool_] = (particles.kind == "good") & particles.inside(truth.shape, margin)
+    positive: NDArray[np.bool_] = np.isin(particles.kind, ("good",)) & particles.inside(truth.shape, margin)
     neutral = ~positive & np.isin(particles.kind, ("good", "broken"))
     points = particles.points_px
     pick_index, true_index, distance = match_points(picks, points[positive | neutral], reach)
@@ -214,7 +214,9 @@ def score_picks(
     unmatched = unmatched[_away_from_border(picks[unmatched], truth.shape, margin)]
     hits = np.asarray(is_positive[true_index], dtype=np.int64)
     wanted = points[positive]
-    nearest = cKDTree(wanted).query(picks[unmatched])[0] if len(wanted) and len(unmatched) else np.full(len(unmatched), np.inf)
+    nearest = np.full(len(unmatched), np.inf)
+    if len(wanted) and len(unmatched):
+        nearest = np.asarray(cKDTree(wanted).query(picks[unmatched])[0])
     return PickScore(
         int(hits.sum()),
         len(unmatched),
