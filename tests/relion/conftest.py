@@ -19,17 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def relion(tmp_path: Path) -> Relion:
-    """Runs one of RELION's programs in the test's folder and gives what it printed."""
+    """Runs one of RELION's programs in the test's folder, or in `cwd` below it, and gives what it printed."""
     if shutil.which("relion_preprocess") is None:
         pytest.skip("RELION is not on the PATH")
 
-    def run(program: str, **options: object) -> str:
+    def run(program: str, cwd: Path = Path(), **options: object) -> str:
         argv = [f"relion_{program}"]
         for name, value in options.items():
             argv.append(f"--{name}")
             if value is not True:
                 argv.append(str(value))
-        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(argv, cwd=tmp_path / cwd, capture_output=True, text=True, check=False, timeout=600)
         output = done.stdout + done.stderr
         assert done.returncode == 0, f"{' '.join(argv)}\n{output}"
         assert "ERROR" not in output, f"{' '.join(argv)}\n{output}"

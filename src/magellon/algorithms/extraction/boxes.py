@@ -1,5 +1,6 @@
 """Where boxes lie on a micrograph, and cutting them out without interpolation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,9 +40,7 @@ def find_outside(centres: Tensor, box: Pixel, shape: tuple[Pixel, Pixel]) -> Box
     """Which boxes of `box` pixels around integer `centres` (n, 2) leave a micrograph of `shape` (height, width)."""
     size = torch.tensor(shape, device=centres.device)
     outside = ((centres < 0) | (centres >= size)).any(-1)
-    first = centres - box // 2
-    beyond = ((first < 0) | (first + box > size)).any(-1)
-    return BoxOutside(centre=outside, edge=beyond & ~outside)
+    return BoxOutside(centre=outside, edge=_reach_beyond(centres, box, shape) & ~outside)
 
 
 def crop_boxes(image: Tensor, centres: Tensor, box: Pixel) -> Tensor:
@@ -54,6 +53,30 @@ def crop_boxes(image: Tensor, centres: Tensor, box: Pixel) -> Tensor:
     Returns:
         (n, box, box).
     """
+    edge = _reach_beyond(centres, box, image.shape)
+    if not bool(edge.any()):
+        return _crop_inside(image, centres, box)
+    boxes = image.new_empty(len(centres), box, box)
+    boxes[~edge] = _crop_inside(image, centres[~edge], box)
+    boxes[edge] = _crop_repeating_edges(image, centres[edge], box)
+    return boxes
+
+
+def _reach_beyond(centres: Tensor, box: Pixel, shape: Sequence[Pixel]) -> Tensor:
+    first = centres - box // 2
+    return ((first < 0) | (first + box > torch.tensor(shape, device=centres.device))).any(-1)
+
+
+def _crop_inside(image: Tensor, centres: Tensor, box: Pixel) -> Tensor:
+    """Copies whole rows of boxes: several times faster than picking pixels."""
+    height, width = image.shape
+    pieces = image.contiguous().as_strided((height * width - box + 1, box), (1, 1))
+    rows = centres[:, 0, None] - box // 2 + torch.arange(box, device=image.device)
+    starts = rows * width + (centres[:, 1, None] - box // 2)
+    return torch.index_select(pieces, 0, starts.flatten()).unflatten(0, starts.shape)
+
+
+def _crop_repeating_edges(image: Tensor, centres: Tensor, box: Pixel) -> Tensor:
     height, width = image.shape
     offsets = torch.arange(box, device=image.device) - box // 2
     rows = (centres[:, 0, None] + offsets).clamp(0, height - 1)

@@ -35,11 +35,12 @@ def process_boxes(boxes: Tensor, recipe: BoxRecipe, generator: torch.Generator) 
     """Rescale, remove dust, subtract a plane, normalise and invert (..., n, n); gives (..., size, size)."""
     boxes = rescale_boxes(boxes, recipe.size)
     if recipe.normalise:
+        boxes = boxes.double()
         background = Background.of_box(recipe.size, recipe.background_radius, boxes.device)
         boxes = remove_dust(boxes, background, recipe.white_dust, recipe.black_dust, generator)
         if recipe.plane:
             boxes = subtract_plane(boxes, background)
-        boxes = normalise_boxes(boxes, background)
+        boxes = normalise_boxes(boxes, background).float()
     return -boxes if recipe.invert else boxes
 
 
@@ -62,9 +63,8 @@ def extract_boxes(image: Tensor, centres: Tensor, box: Pixel, recipe: BoxRecipe,
         raise ValueError(f"boxes of {box} px cannot be rescaled to {recipe.size} px: they would grow")
     generator = torch.Generator().manual_seed(seed)
     # A micrograph may have a mean of thousands with a deviation of one: float32 would lose digits in the transforms.
-    offset = image.double().mean(-1).mean(-1).float()
-    levelled = image - offset
+    offset = image.mean(-1).double().mean().float()
     batch = max(1, _BATCH_PIXELS // box**2)
     for part in torch.split(centres, batch):
-        boxes = process_boxes(crop_boxes(levelled, part, box), recipe, generator)
+        boxes = process_boxes(crop_boxes(image, part, box).sub_(offset), recipe, generator)
         yield boxes if recipe.normalise else boxes + (-offset if recipe.invert else offset)

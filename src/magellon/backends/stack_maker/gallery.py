@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from magellon.io.picture import contrast, write_png
 
 COLUMNS = 12
-MOST = 96
-_SIDE = 96
+MOST = 60
+_SIDE = 64
 
 
 def write_gallery(path: Path, boxes: list[NDArray[np.float32]]) -> None:
