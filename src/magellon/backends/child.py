@@ -161,10 +161,12 @@ class Runner:
 
     def __init__(self, say: Say) -> None:
         self._say = say
+        self._classes: dict[tuple[str, str], type[Backend[Any, Any, Any]]] = {}
         self._loaded: dict[tuple[str, str, str], Backend[Any, Any, Any]] = {}
 
     def _backend(self, category: str, name: str, wanted_device: str) -> tuple[Backend[Any, Any, Any], str]:
-        cls = load_backend(category, name)
+        cls = self._classes.get((category, name)) or load_backend(category, name)
+        self._classes[category, name] = cls
         device = choose_device(wanted_device)
         key = (category, name, device)
         if key not in self._loaded:

@@ -23,12 +23,17 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def link_atomically(link: Path, target: Path, inside: Path) -> None:
     """Make or replace a symbolic link. Within the folder `inside` it is relative, so that the whole can be moved."""
-    text = os.path.relpath(target, link.parent) if target.is_relative_to(inside) else str(target)
+    text = str(target)
+    folder, name = os.path.split(link)
+    if text.startswith(f"{inside}{os.sep}"):
+        text = os.path.relpath(text, folder)
     try:
         if os.readlink(link) == text:
             return
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
     except OSError:
-        link.parent.mkdir(parents=True, exist_ok=True)
-    partial = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+        pass  # a file of that name: replaced
+    partial = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
     os.symlink(text, partial)
     os.replace(partial, link)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from magellon.contracts.task import Task
-from magellon.platform.store.files import write_atomically
 
 RESULT_FILE = "result.json"
 
@@ -53,7 +52,8 @@ class ResultStore:
             "output": output,
             "files": files,
         }
-        write_atomically(workdir / RESULT_FILE, json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode())
+        # Nothing is synced to disk here: what a power cut spoils shows by the sizes of its files and is computed again.
+        (workdir / RESULT_FILE).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
         return self._rename(workdir, self.path(task.identity))
 
     def _rename(self, workdir: Path, target: Path) -> bool:

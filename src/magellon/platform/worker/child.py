@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -156,7 +156,7 @@ class Child:
         watch = asyncio.create_task(self._watch_memory(request.memory + _ALLOWANCE))
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead child shows as an end of file below
-                self._process.stdin.write(json.dumps({"do": "run", **asdict(request)}).encode() + b"\n")
+                self._process.stdin.write(json.dumps({"do": "run", **vars(request)}).encode() + b"\n")
                 await self._process.stdin.drain()
             while line := await self._replies.readline():
                 reply = json.loads(line)
