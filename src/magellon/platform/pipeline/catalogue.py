@@ -93,4 +93,4 @@ def _write_cache(cache: Path | None, known: dict[str, tuple[str, Description]]) 
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
         content = {key: (mark, description.model_dump(mode="json")) for key, (mark, description) in known.items()}
-        write_atomically(cache, json.dumps(content, indent=1, sort_keys=True).encode())
+        write_atomically(cache, json.dumps(content, indent=1).encode())
