@@ -1,21 +1,24 @@
 """Estimate the CTF of a micrograph or of its power spectrum."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from magellon.algorithms.ctf.anisotropy import remove_anisotropy
 from magellon.algorithms.ctf.quality import fit_resolution, fit_score, make_profile
 from magellon.algorithms.ctf.records import CtfFit, CtfSearch, Microscope
 from magellon.algorithms.ctf.refine import Refinement, misfit_trust, refine_ctf
-from magellon.algorithms.ctf.search import Candidate, rate_candidate, ring_trust, search_ctf
+from magellon.algorithms.ctf.search import Candidate, rate_candidate, search_ctf
 from magellon.algorithms.optics import CtfModel
 from magellon.algorithms.spectrum.polar import PolarSpectrum, polar_average_image, polar_average_spectrum
 from magellon.errors import BadInput
 
 RIVAL = 0.8
 """Candidates of the search with more than this part of the best score are refined as well."""
+MAX_REFINED = 4
 SMALLEST_SIDE = 128
 """Pixels: a smaller image has too few rings."""
 
@@ -61,21 +64,26 @@ def estimate_ctf_from_polar(
     microscope = microscope or Microscope()
     search = search or CtfSearch()
     low, high = search.limits(pixel_size)
-    whole = _calibrate_counts(polar).rings(low, high)
+    whole = remove_anisotropy(_calibrate_counts(polar).rings(low, high))
     candidates = search_ctf(whole, microscope, search)
-    trust = ring_trust(whole)
     free = (True, True, True, search.phase_shift)
-    fits = [refine_ctf(whole, microscope, rival, free, trust) for rival in candidates if rival.score > RIVAL * candidates[0].score]
-    best = max(fits, key=lambda fit: rate_candidate(whole, microscope, _restart(fit)))
-    fit = refine_ctf(whole, microscope, _restart(best), free, misfit_trust(whole, best))
-    return _finish(whole, microscope, fit, candidates)
+    rivals = [rival for rival in candidates if rival.score > RIVAL * candidates[0].score][:MAX_REFINED]
+    fits = [refine_ctf(whole, microscope, rival, free) for rival in rivals]
+    first = max(fits, key=lambda fit: rate_candidate(whole, microscope, _restart(fit)))
+    trust = misfit_trust(whole, first)
+    fits = [refine_ctf(whole, microscope, _restart(fit), free, trust) for fit in fits]
+    best = min(fits, key=lambda fit: fit.loss)
+    own = rate_candidate(whole, microscope, _restart(best))
+    odds = [(_restart(fit), best.loss - fit.loss) for fit in fits]
+    odds += [(rival, (rival.score**2 - own**2) / 2) for rival in candidates[len(rivals) :]]
+    return _finish(whole, microscope, best, odds)
 
 
 def judge_ctf(polar: PolarSpectrum, pixel_size: float, model: CtfModel, search: CtfSearch | None = None) -> CtfFit:
     """Score given CTF values on a spectrum, without changing them; `warnings` says why they cannot be right."""
     search = search or CtfSearch()
     microscope = Microscope(model.voltage, model.spherical_aberration, model.amplitude_contrast)
-    whole = _calibrate_counts(polar).rings(*search.limits(pixel_size))
+    whole = remove_anisotropy(_calibrate_counts(polar).rings(*search.limits(pixel_size)))
     half = (float(model.defocus_u) - float(model.defocus_v)) / 2
     angle = math.radians(2 * float(model.defocus_angle))
     start = Candidate(
@@ -105,12 +113,11 @@ def _calibrate_counts(polar: PolarSpectrum) -> PolarSpectrum:
     return replace(polar, count=polar.count / dispersion)
 
 
-def _finish(polar: PolarSpectrum, microscope: Microscope, fit: Refinement, rivals: list[Candidate]) -> CtfFit:
+def _finish(polar: PolarSpectrum, microscope: Microscope, fit: Refinement, rivals: Sequence[tuple[Candidate, float]]) -> CtfFit:
     defocus, x, y, phase = fit.parameters.tolist()
     profile = make_profile(polar, microscope, fit)
     errors = torch.diagonal(fit.covariance).clamp(min=0).sqrt().tolist()
-    own = rate_candidate(polar, microscope, _restart(fit))
-    defocus_spread, astigmatism_spread = _spread_of_rivals(fit, errors[0], own, rivals)
+    defocus_spread, astigmatism_spread = _spread_of_rivals(fit, errors[0], rivals)
     return CtfFit(
         model=microscope.model(defocus, (x, y), math.degrees(phase)),
         score=fit_score(profile),
@@ -122,17 +129,23 @@ def _finish(polar: PolarSpectrum, microscope: Microscope, fit: Refinement, rival
     )
 
 
-def _spread_of_rivals(fit: Refinement, error: float, own: float, rivals: list[Candidate]) -> tuple[float, float]:
-    """Standard deviations that other maxima of the likelihood add to defocus and to a component of the astigmatism."""
+def _spread_of_rivals(
+    fit: Refinement, error: float, rivals: Sequence[tuple[Candidate, float]]
+) -> tuple[float, float]:
+    """Standard deviations that other maxima of the likelihood add to defocus and to a component of the astigmatism.
+
+    Args:
+        rivals: each with the logarithm of its odds against the fit.
+    """
     defocus, x, y, _ = fit.parameters.tolist()
     total, by_defocus, by_astigmatism = 1.0, 0.0, 0.0
-    for rival in rivals:
+    for rival, log_odds in rivals:
         apart = rival.defocus - defocus
         if abs(apart) > 3 * error:
-            chance = math.exp(min(50.0, (rival.score**2 - own**2) / 2))
-            total += chance
-            by_defocus += chance * apart**2
-            by_astigmatism += chance * ((rival.astigmatism[0] - x) ** 2 + (rival.astigmatism[1] - y) ** 2) / 2
+            odds = math.exp(min(50.0, log_odds))
+            total += odds
+            by_defocus += odds * apart**2
+            by_astigmatism += odds * ((rival.astigmatism[0] - x) ** 2 + (rival.astigmatism[1] - y) ** 2) / 2
     return math.sqrt(by_defocus / total), math.sqrt(by_astigmatism / total)
 
 

@@ -59,7 +59,7 @@ class CtfSearch:
         if self.phase_shift and not self.min_phase_shift < self.max_phase_shift:
             raise BadInput(f"phase shift from {self.min_phase_shift} to {self.max_phase_shift}° is no range")
         nyquist = 2 * pixel_size
-        finest = self.max_resolution or max(3.0, 2.2 * pixel_size)
+        finest = self.max_resolution or max(3.0, 2.35 * pixel_size)
         coarsest = self.min_resolution or max(30.0, 4 * finest)
         if finest < nyquist:
             raise BadInput(f"max resolution {finest} Å lies beyond Nyquist ({nyquist:.2f} Å at {pixel_size} Å/px)")

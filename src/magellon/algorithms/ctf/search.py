@@ -24,6 +24,8 @@ PHASE_SHIFT_STEP = 10.0
 """Degrees."""
 USUAL_ASTIGMATISM = 300.0
 """Å: standard deviation of either component of the astigmatism (half of U - V) before anything is measured."""
+DOUBT = 0.5
+"""Part of the rings' variance that may be something else than rings."""
 FAINTEST = 0.1
 """Variance of the rings, in units of that of noise, that is expected where none can be seen."""
 
@@ -97,7 +99,7 @@ def ring_weights(polar: PolarSpectrum) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         The smooth background; the expected amplitude of the rings relative to it; the weight of each ring, the inverse of its
-        variance, which counts half of what rises above noise as misfit, so that no frequency dominates. All (rings,).
+        variance, which counts a part of what rises above noise as misfit, so that no frequency dominates. All (rings,).
     """
     count = polar.count.double().sum(dim=1).clamp(min=1)
     radial = (polar.power.double() * polar.count).sum(dim=1) / count
@@ -106,13 +108,7 @@ def ring_weights(polar: PolarSpectrum) -> tuple[Tensor, Tensor, Tensor]:
     noise = 1 / count
     variance = smooth((radial / background - 1) ** 2, max(5, len(count) // 16))
     signal = (variance - noise).clamp(min=0) + FAINTEST * noise
-    return background, signal.sqrt(), 1 / (noise + 0.5 * signal)
-
-
-def ring_trust(polar: PolarSpectrum) -> Tensor:
-    """(rings,), 0..1: the weight of each ring relative to what counting noise alone would give it."""
-    _, _, weight = ring_weights(polar)
-    return weight / polar.count.double().sum(dim=1).clamp(min=1)
+    return background, signal.sqrt(), 1 / (noise + DOUBT * signal)
 
 
 def _fixed_phase(k_squared: Tensor, microscope: Microscope) -> Tensor:
