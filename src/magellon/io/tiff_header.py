@@ -18,6 +18,7 @@ _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i
 _MAX_PAGES = 1 << 20
 _MAX_VALUE_BYTES = 1 << 26
 _MAX_DIMENSION = 1 << 24
+_MAX_PIXELS = 1 << 30
 
 Packing = Literal["none", "rows", "half-width"]
 _HALF_WIDTHS = {(5760, 8184), (4092, 11520), (3710, 7676), (3838, 7420)}
@@ -162,6 +163,8 @@ class _Reader:
         width, height = _whole(tags, WIDTH, 0, where), _whole(tags, HEIGHT, 0, where)
         if not (0 < width <= _MAX_DIMENSION and 0 < height <= _MAX_DIMENSION):
             raise BadInput(f"{where}: size {width} x {height} makes no sense")
+        if width * height > _MAX_PIXELS:
+            raise BadInput(f"{where}: {width} x {height} pixels, more than {_MAX_PIXELS}: damaged")
         if _whole(tags, SAMPLES, 1, where) != 1:
             raise BadInput(f"{where}: {_whole(tags, SAMPLES, 1, where)} samples per pixel (a colour image); one expected")
         if TILE_WIDTH in tags:

@@ -91,15 +91,24 @@ def pack_pairs(image: np.ndarray) -> np.ndarray:
     return (image[:, 0::2] | (image[:, 1::2] << 4)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("shape", [pytest.param((8184, 5760), marks=pytest.mark.slow), (7676, 3710)])
-def test_super_resolution_frames_of_half_width(tmp_path: Path, shape: tuple[int, int]) -> None:
-    image = np.zeros((shape[0], shape[1] * 2), dtype=np.uint8)
-    image[100:104] = np.arange(shape[1] * 2) % 16
-    path = write(tmp_path / "a.tif", pack_pairs(image)[None])
+def test_frames_of_half_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("magellon.io.tiff_header._HALF_WIDTHS", {(6, 10)})
+    image = RNG.integers(0, 16, (10, 12), dtype=np.uint8)
+    path = write(tmp_path / "a.tif", pack_pairs(image)[None], compression="lzw")
     with open_movie(path) as movie:
         assert (movie.height, movie.width) == image.shape
         np.testing.assert_array_equal(movie.read(0), image[::-1])
-    assert read_movie_header(path).width == image.shape[1]
+    assert read_movie_header(path).width == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(8184, 5760), (7676, 3710)])
+def test_super_resolution_frames_of_real_size(tmp_path: Path, shape: tuple[int, int]) -> None:
+    image = np.zeros((shape[0], shape[1] * 2), dtype=np.uint8)
+    image[100:104] = np.arange(shape[1] * 2) % 16
+    path = write(tmp_path / "a.tif", pack_pairs(image)[None], compression="lzw")
+    with open_movie(path) as movie:
+        np.testing.assert_array_equal(movie.read(0), image[::-1])
 
 
 def set_tag(path: Path, tag: int, value: int, pages: int | None = None) -> None:
@@ -185,6 +194,14 @@ def test_kinds_of_images_no_detector_writes(tmp_path: Path, tag: int, value: int
     path = write(tmp_path / "a.tif", FRAMES[:1])
     set_tag(path, tag, value)
     with pytest.raises(BadInput, match=words):
+        open_movie(path)
+
+
+def test_an_absurd_size_is_not_allocated(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", FRAMES[:1])
+    for tag in (256, 257, 278):
+        set_tag(path, tag, 1 << 20)
+    with pytest.raises(BadInput, match="1048576 x 1048576 pixels, more than"):
         open_movie(path)
 
 
