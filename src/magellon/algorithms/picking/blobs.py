@@ -13,7 +13,14 @@ from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
 from magellon.algorithms.picking.detection import Candidates, Scene, prepare_scene
-from magellon.algorithms.picking.field import Field, check_diameter, check_image, flatten_background, reduce_micrograph
+from magellon.algorithms.picking.field import (
+    Field,
+    check_diameter,
+    check_image,
+    flatten_background,
+    reduce_micrograph,
+    resize_mask,
+)
 from magellon.algorithms.picking.peaks import Peaks
 
 CELLS_PER_DIAMETER = 18
@@ -68,15 +75,39 @@ def pick_dog(
 
 def pick_field(field: Field, diameter: float, settings: DogSettings, usable: Tensor) -> Peaks:
     """`pick_dog` on a micrograph that is reduced already; `usable` has the field's shape."""
+    prepared = prepare_field(field, diameter, settings, usable)
+    if prepared is None:
+        return empty_peaks(field.image.device)
+    scene, flat = prepared
+    found = find_particles(scene, flat, diameter / field.pixel_size, settings)
+    positions, scores = found.accept(settings.threshold)
+    return Peaks(field.to_micrograph(positions), scores)
+
+
+def prepare_field(
+    field: Field, diameter: float, settings: DogSettings, usable: Tensor, background: float = BACKGROUND_DIAMETERS
+) -> tuple[Scene, Tensor] | None:
+    """Flatten a field and scale its noise to 1.
+
+    Args:
+        background: width of the local mean, in diameters.
+
+    Returns:
+        What filters are applied to, and the flattened field (height, width); None when there is nowhere to pick.
+    """
     cells = diameter / field.pixel_size
     allowed = usable & inside_border(field.shape, settings.border * cells, field.image.device)
-    flat = flatten_background(field.image, usable, BACKGROUND_DIAMETERS * cells)
+    flat = flatten_background(field.image, usable, background * cells)
     noise = measure_noise(flat, usable)
     if noise == 0 or not bool(allowed.any()):
-        return empty_peaks(field.image.device)
-    radius = math.ceil(PROFILE_DIAMETERS * cells)
+        return None
     flat = (flat / noise).clamp(-CLIP_SIGMAS, CLIP_SIGMAS)
-    scene = prepare_scene(flat, allowed, radius)
+    return prepare_scene(flat, allowed, math.ceil(PROFILE_DIAMETERS * cells)), flat
+
+
+def find_particles(scene: Scene, flat: Tensor, cells: float, settings: DogSettings) -> Candidates:
+    """The first look that finds most, then the looks with the profile of what was found before."""
+    radius = math.ceil(PROFILE_DIAMETERS * cells)
     first = [scene.detect(kernel, settings.separation * cells) for kernel in first_kernels(cells, radius, flat)]
     found = max(first, key=lambda candidates: candidates.model.gain)
     for _ in range(LOOKS):
@@ -84,8 +115,7 @@ def pick_field(field: Field, diameter: float, settings: DogSettings, usable: Ten
         if again is None:
             break
         found = again
-    positions, scores = found.accept(settings.threshold)
-    return Peaks(field.to_micrograph(positions), scores)
+    return found
 
 
 def first_kernels(cells: float, radius: int, like: Tensor) -> list[Tensor]:
@@ -137,14 +167,6 @@ def inside_border(shape: tuple[int, int], border: float, device: torch.device | 
     return (near[0] >= border - 0.5) & (near[1] >= border - 0.5)
 
 
-def resize_mask(usable: Tensor | None, field: Field) -> Tensor:
-    """A mask of any size stretched over the field; all True when there is none."""
-    if usable is None:
-        return torch.ones(field.shape, dtype=torch.bool, device=field.image.device)
-    stretched = torch.nn.functional.interpolate(usable[None, None].to(torch.float32), size=field.shape, mode="nearest")
-    return stretched[0, 0] > 0.5
-
-
 def empty_peaks(device: torch.device | str) -> Peaks:
     """No picks."""
     return Peaks(torch.zeros(0, 2, dtype=torch.float64, device=device), torch.zeros(0, dtype=torch.float64, device=device))
@@ -177,11 +199,16 @@ def median_profile(windows: Tensor) -> Tensor:
     The median, so that contamination among the windows does not count by its darkness.
     """
     count, size = windows.shape[0], windows.shape[-1]
-    y = torch.arange(size, device=windows.device) - size // 2
-    ring = torch.sqrt((y[:, None] ** 2 + y[None, :] ** 2).to(torch.float64)).round().long().flatten()
+    ring = ring_index(size, windows.device)
     sums = torch.zeros(count, int(ring.max()) + 1, dtype=torch.float64, device=windows.device)
     sums.index_add_(1, ring, windows.flatten(1).to(torch.float64))
     return (sums / torch.bincount(ring)).median(dim=0).values[: size // 2 + 1]
+
+
+def ring_index(size: int, device: torch.device | str) -> Tensor:
+    """Nearest ring around the middle for each cell of a (size, size) window: (size * size,) int64."""
+    y = torch.arange(size, device=device) - size // 2
+    return torch.sqrt((y[:, None] ** 2 + y[None, :] ** 2).to(torch.float64)).round().long().flatten()
 
 
 def profile_kernel(profile: Tensor, cells: float) -> Tensor:

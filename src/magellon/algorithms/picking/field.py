@@ -165,6 +165,14 @@ def smooth(image: Tensor, sigma_px: float) -> Tensor:
     return filtered[..., pad_y : pad_y + height, pad_x : pad_x + width].reshape(image.shape)
 
 
+def resize_mask(usable: Tensor | None, field: Field) -> Tensor:
+    """A mask of any size stretched over the field; all True when there is none."""
+    if usable is None:
+        return torch.ones(field.shape, dtype=torch.bool, device=field.image.device)
+    stretched = torch.nn.functional.interpolate(usable[None, None].to(torch.float32), size=field.shape, mode="nearest")
+    return stretched[0, 0] > 0.5
+
+
 def highest_in_window(image: Tensor, window: int) -> Tensor:
     """Highest value of the square of `window` cells (odd) around each cell: (height, width). One axis after the other."""
     half = window // 2

@@ -1,0 +1,152 @@
+"""The particle's diameter from the micrograph itself: scale space first, then the extent of what stands out.
+
+Differences of Gaussians of many widths are tried (Lindeberg 1998); the width at which typical picks stand out most from the
+noise is near the particle's. The picks of that width are then looked at: the radius at which their darkness ends, in any
+direction, is the particle's.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.picking.blobs import (
+    CELLS_PER_DIAMETER,
+    DogSettings,
+    cut_windows,
+    find_particles,
+    first_kernels,
+    prepare_field,
+    ring_index,
+)
+from magellon.algorithms.picking.field import Field, check_image, coarsen, reduce_micrograph, resize_mask
+from magellon.algorithms.picking.mask import mask_field
+
+SMALLEST, LARGEST = 60.0, 600.0
+"""Diameters tried, Å."""
+STEP = 1.3
+SCAN_CELLS = 10
+"""Per diameter in the search."""
+DISTINCTNESS = 6
+"""Power of the typical score in the search's criterion: pieces of particles are many, whole ones stand out."""
+EXTENT = 1.2
+"""Radius to which picks are looked at, in diameters of the search."""
+EDGE = 0.1
+"""Of the typical darkness inside: below it the particle has ended."""
+LARGER = 1.06
+"""Longest extent over what the edge gives: the last thin ends of a particle never reach the edge's level."""
+FALLBACK = 160.0
+
+
+@dataclass(frozen=True)
+class DiameterProposal:
+    """A diameter in Å and how far to trust it.
+
+    Attributes:
+        confidence: 0..1; below 0.5 the micrograph shows too little, and the diameter should be given.
+        picks: particles it was measured on.
+    """
+
+    diameter: float
+    confidence: float
+    picks: int
+
+
+def propose_diameter(image: Tensor, pixel_size: float) -> DiameterProposal:
+    """Propose the longest extent of the particles in a micrograph.
+
+    Args:
+        image: (height, width), particles dark.
+        pixel_size: Å/px.
+
+    Raises:
+        BadInput: not an image, NaN, constant, or too small to hold a particle of 60 Å.
+    """
+    check_image(image, pixel_size)
+    largest = min(LARGEST, min(image.shape) * pixel_size / 4)
+    smallest = max(SMALLEST, 6 * pixel_size)
+    if largest < smallest * STEP:
+        middle = min(max(4 * pixel_size, largest), FALLBACK)
+        return DiameterProposal(middle, 0.0, 0)
+    fine = reduce_micrograph(image, pixel_size, smallest / CELLS_PER_DIAMETER)
+    steps = round(math.log(largest / smallest) / math.log(STEP))
+    scales = [smallest * (largest / smallest) ** (step / steps) for step in range(steps + 1)]
+    merits = [_measure_merit(fine, scale) for scale in scales]
+    best = max(range(len(scales)), key=lambda index: merits[index])
+    if merits[best] == 0:
+        return DiameterProposal(min(FALLBACK, largest), 0.0, 0)
+    return _measure_extent(fine, scales[best], (smallest, 2 * largest))
+
+
+def _measure_merit(fine: Field, diameter: float) -> float:
+    """How much picks of this size stand out: their number times a power of their typical score; 0 when there are none."""
+    field = coarsen(fine, round(diameter / SCAN_CELLS / fine.pixel_size))
+    usable = resize_mask(mask_field(field, diameter), field)
+    prepared = prepare_field(field, diameter, DogSettings(), usable)
+    if prepared is None:
+        return 0.0
+    scene, flat = prepared
+    cells = diameter / field.pixel_size
+    best = 0.0
+    for kernel in first_kernels(cells, math.ceil(0.75 * cells), flat):
+        found = scene.detect(kernel, 0.5 * cells)
+        scores = found.accept()[1]
+        if found.model.gain > 0 and scores.numel() >= 3:
+            share = float(usable.sum()) / usable.numel()
+            best = max(best, scores.numel() / share * float(scores.median()) ** DISTINCTNESS)
+    return best
+
+
+def _measure_extent(fine: Field, diameter: float, limits: tuple[float, float]) -> DiameterProposal:
+    """Where the darkness of the picks of about this size ends."""
+    field = coarsen(fine, round(diameter / CELLS_PER_DIAMETER / fine.pixel_size))
+    usable = resize_mask(mask_field(field, diameter), field)
+    prepared = prepare_field(field, diameter, DogSettings(), usable, 2.0)
+    if prepared is None:
+        return DiameterProposal(diameter, 0.0, 0)
+    scene, flat = prepared
+    cells = diameter / field.pixel_size
+    found = find_particles(scene, flat, cells, DogSettings())
+    positions, scores = found.accept()
+    windows = cut_windows(flat, positions[:500], math.ceil(EXTENT * cells))
+    if windows.shape[0] < 3:
+        return DiameterProposal(diameter, 0.0, int(windows.shape[0]))
+    radius, clarity = _find_edge(_darkness_profile(windows))
+    proposal = min(max(2 * radius * field.pixel_size * LARGER, limits[0]), limits[1])
+    number = 1 - math.exp(-windows.shape[0] / 10)
+    strength = min(float(scores.median()) / 8, 1.0)
+    return DiameterProposal(proposal, round(min(number, 1.0) * strength * clarity, 3), int(windows.shape[0]))
+
+
+def _darkness_profile(windows: Tensor) -> Tensor:
+    """Mean square of what is darker than the background, over rings of one cell and all windows: (radius + 1,)."""
+    size = windows.shape[-1]
+    ring = ring_index(size, windows.device)
+    dark = (-windows).clamp(min=0).to(torch.float64).square().cumsum(0)[-1] / windows.shape[0]
+    sums = torch.zeros(int(ring.max()) + 1, dtype=torch.float64, device=windows.device)
+    sums.index_add_(0, ring, dark.flatten())
+    return (sums / torch.bincount(ring))[: size // 2 + 1]
+
+
+def _find_edge(profile: Tensor) -> tuple[float, float]:
+    """Radius in cells at which the darkness first falls to the edge's level, and how clearly it stands out, 0..1."""
+    smooth = torch.nn.functional.avg_pool1d(
+        torch.nn.functional.pad(profile[None, None], (1, 1), mode="replicate"), 3, stride=1
+    )[0, 0]
+    floor = float(smooth[smooth.numel() // 3 :].min())
+    excess = smooth - floor
+    radii = torch.arange(excess.numel(), dtype=torch.float64, device=profile.device)
+    inner = excess[: max(2, int(0.75 * excess.numel()))]
+    typical = float(torch.quantile(inner, 0.9))
+    if typical <= 0:
+        return float(radii[-1]) / 2, 0.0
+    peak = int(torch.argmax(excess[: max(2, int(0.6 * excess.numel()))]))
+    below = (excess[peak:] < EDGE * typical).nonzero()
+    if below.numel() == 0:
+        return float(radii[-1]), 0.0
+    index = peak + int(below[0])
+    high, low = float(excess[index - 1]), float(excess[index])
+    part = (high - EDGE * typical) / max(high - low, 1e-12)
+    spread = float(excess[index:].std()) if excess.numel() - index > 2 else 0.0
+    return index - 1 + min(max(part, 0.0), 1.0), 1.0 / (1.0 + 2 * spread / typical)
