@@ -49,6 +49,8 @@ class FakeParams(Params):
     """How long to take."""
     salt: int = 0
     """Changes the result."""
+    reference: Path | None = None
+    """A file whose text goes into the result."""
 
 
 def note(step: str, name: str, params: FakeParams) -> None:
@@ -77,6 +79,9 @@ class FakeMotion(Backend[MotionInput, FakeParams, MotionOutput]):
             raise ZeroDivisionError("a bug")
         if b"crash" in content:
             os.kill(os.getpid(), 9)
+        if b"poison" in content:
+            os.kill(os.getppid(), 9)
+            time.sleep(10)
         text = f"{movie.name} {params.salt} {len(content)}"
         micrograph = Micrograph(
             name=movie.name, path=write(context.workdir / f"{movie.name}.mrc", text), pixel_size=movie.pixel_size, shape=(4, 4)
@@ -133,6 +138,8 @@ class FakePicker(Backend[PickingInput, FakeParams, PickingOutput]):
         name = input.micrograph.name
         note("particle_picking", name, params)
         text = f"{name} {params.salt} {input.ctf.defocus_u if input.ctf else 0}"
+        if params.reference:
+            text += params.reference.read_text()
         return PickingOutput(
             picks=Picks(path=write(context.workdir / f"{name}_autopick.star", text), count=3, diameter=100),
             picture=write(context.workdir / f"{name}_picks.png", text),

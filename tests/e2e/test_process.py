@@ -115,6 +115,39 @@ def test_failures_stay_alone_and_changes_redo_only_what_depends_on_them(tmp_path
 
 
 @pytest.mark.slow
+def test_a_file_among_the_parameters_goes_by_its_content(tmp_path: Path, diary: Path) -> None:
+    session = make_session(tmp_path / "lot", {"a": "fine", "b": "fine"})
+    reference = tmp_path / "elsewhere" / "reference.txt"
+    reference.parent.mkdir()
+    reference.write_text(" one")
+    run = Run(session, tmp_path / "home", write_recipe(tmp_path))
+    setting = f"particle_picking.reference={reference}"
+    assert process(run, setting)["ok"]
+    star = run.home / "sessions/lot/particle_picking/a_autopick.star"
+    assert star.read_text() == "a 0 10000.0 one"
+    take_diary(diary)
+    reference.rename(tmp_path / "elsewhere" / "moved.txt")
+    reference.write_text(" one")
+    assert process(run, setting)["ok"]
+    assert not take_diary(diary)
+    reference.write_text(" two")
+    assert process(run, setting)["ok"]
+    assert star.read_text() == "a 0 10000.0 two"
+    assert {name.split()[0] for name in take_diary(diary)} == {"particle_picking", "particle_extraction", "session_star"}
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_is_given_up(tmp_path: Path, diary: Path) -> None:
+    session = make_session(tmp_path / "lot", {"a": "poison", "b": "fine"})
+    summary = process(Run(session, tmp_path / "home", write_recipe(tmp_path)))
+    (failure,) = summary["failures"]
+    assert (failure["item"], failure["kind"]) == ("a", "lost")
+    assert "3 times" in failure["reason"]
+    assert counts(summary, "particle_extraction") == {"completed": 1, "skipped": 1}
+    assert count_executions(diary)["motion_correction a"] == 3
+
+
+@pytest.mark.slow
 def test_new_movies_are_added_and_nothing_repeated(tmp_path: Path, diary: Path) -> None:
     session = make_session(tmp_path / "lot", {"a": "fine", "b": "fine"})
     run = Run(session, tmp_path / "home", write_recipe(tmp_path))

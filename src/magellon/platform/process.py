@@ -133,7 +133,7 @@ async def _ask(client: Client, subject: str, request: bytes) -> Any:
     """
     while True:
         try:
-            answer = json.loads((await client.request(subject, request, timeout=20)).data)
+            answer = json.loads((await client.request(subject, request, timeout=5)).data)
         except BUS_ERRORS:
             await asyncio.sleep(0.1)
             continue

@@ -59,7 +59,7 @@ def _advance_step(step: PlannedStep, problem: str | None, now: Mapping[str, Stat
     current = now[step.key]
     if current.state in ("running", "failed", "cancelled"):
         return current
-    if problem is not None and any(source.step == SESSION for source in step.sources.values()):
+    if current.state != "completed" and problem is not None and any(source.step == SESSION for source in step.sources.values()):
         return State("failed", problem)
     obstacle = _find_obstacle(step.needs, now)
     if obstacle is None and verdict is not None and verdict.state != "completed":

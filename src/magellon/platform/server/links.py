@@ -75,4 +75,4 @@ def _list_movie_links(book: Book, connection: Connection, job_id: int) -> dict[s
         for reference in (movie.gain.path if movie.gain else None, movie.defects):
             if reference is not None:
                 links.setdefault(f"{MOVIES_FOLDER}/{reference.name}", reference)
-    return links
+    return {link: target for link, target in links.items() if target.exists()}

@@ -20,6 +20,7 @@ from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
 
 log = logging.getLogger("magellon.server")
@@ -43,7 +44,7 @@ class Reception:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._book = dispatcher.book
-        self._submitting = asyncio.Lock()
+        self._submitting: dict[bytes, asyncio.Task[int]] = {}
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
@@ -80,16 +81,23 @@ class Reception:
         if hello.home_token != expected:
             raise BadInput(f"wrong mount: worker {hello.worker} does not see the server's home {self._book.home.root}")
         with self._book.ledger.transaction() as connection:
-            return [root.model_dump(mode="json") for root in self._book.list_roots(connection)]
+            roots = self._book.list_roots(connection)
+        return [renew_sample(root).model_dump(mode="json") for root in roots]
 
-    async def _submit(self, data: bytes) -> Any:
-        submission = Submission.model_validate_json(data)
-        async with self._submitting:  # a repeated request waits for the first and finds its work done
-            found = await asyncio.to_thread(find_session, submission)
-            catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, list_wanted(submission.recipe))
-            with self._book.ledger.transaction() as connection:
-                job = submit_session(self._book, connection, submission, found, catalogue)
-                relink_session(self._book, connection, job)
+    async def _submit(self, data: bytes) -> int:
+        """Reading headers may take minutes: who asks again meanwhile waits for the first request's answer."""
+        if data not in self._submitting:
+            self._submitting[data] = asyncio.create_task(self._enter(Submission.model_validate_json(data)))
+            self._submitting[data].add_done_callback(lambda task: self._submitting.pop(data))
+        return await asyncio.shield(self._submitting[data])
+
+    async def _enter(self, submission: Submission) -> int:
+        found = await asyncio.to_thread(find_session, submission)
+        wanted = list_wanted(submission.recipe)
+        catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, wanted)
+        with self._book.ledger.transaction() as connection:
+            job = submit_session(self._book, connection, submission, found, catalogue)
+            relink_session(self._book, connection, job)
         self._dispatcher.note_change(job)
         await self._dispatcher.publish()
         return job

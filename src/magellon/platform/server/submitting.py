@@ -68,6 +68,7 @@ def submit_session(
     placement = _Placement(connection, book, row.name, found)
     plan = make_plan(submission.recipe, catalogue, placement)
     _enter_items(connection, row.id, found, placement)
+    _note_vanished(connection, row.id, found)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
     job = _enter_job(connection, row.id, plan)
@@ -148,6 +149,15 @@ def _enter_items(connection: Connection, session_id: int, found: FoundSession, p
             if row.problem is not None and entry.problem != row.problem:
                 failed = update(tasks).where(tasks.c.item_id == row.id, tasks.c.state == "failed")
                 connection.execute(failed.values(state="waiting", reason=None, kind=None))
+
+
+def _note_vanished(connection: Connection, session_id: int, found: FoundSession) -> None:
+    """A movie that is no longer in the folder keeps what was made of it; what was not made cannot be."""
+    there = {entry.movie.name for entry in found.movies}
+    for row in connection.execute(select(items).where(items.c.session_id == session_id)).all():
+        if row.name not in there:
+            problem = f"{row.name}: the movie is no longer in {found.folder}"
+            connection.execute(update(items).where(items.c.id == row.id).values(problem=problem))
 
 
 def _enter_job(connection: Connection, session_id: int, plan: Plan) -> int:

@@ -1,5 +1,6 @@
 """Rooted paths: `ROOT:relative/path`. Messages and the ledger hold only these; each machine maps the roots to its folders."""
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +72,19 @@ def describe_root(name: str, folder: Path, sample: Path | None) -> Root:
         sample_size=sample.stat().st_size,
         sample_hash=hash_sample(sample),
     )
+
+
+def renew_sample(root: Root) -> Root:
+    """The root with its sample as it is now: files of a session may change or go, and another one serves as well."""
+    folder = Path(root.path)
+    choices = [folder / root.sample] if root.sample else []
+    with contextlib.suppress(OSError):
+        choices += sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for sample in choices:
+        with contextlib.suppress(OSError):
+            if sample.is_file():
+                return describe_root(root.name, folder, sample)
+    return describe_root(root.name, folder, None)
 
 
 def check_root(root: Root, folder: Path) -> None:
