@@ -203,11 +203,11 @@ class MrcStackWriter:
         if image.shape != self._shape:
             raise ValueError(f"{self.path}: image of shape {image.shape} in a stack of {self._shape}")
         stored = image if image.dtype == self._dtype else _convert(image, self._dtype, self.path)
-        values = stored.astype(np.float64, copy=False)
-        self._minimum = min(self._minimum, float(values.min()))
-        self._maximum = max(self._maximum, float(values.max()))
+        self._minimum = min(self._minimum, float(stored.min()))
+        self._maximum = max(self._maximum, float(stored.max()))
+        values = stored.astype(np.float64).ravel()
         self._sum += float(values.sum())
-        self._sum_squares += float(np.square(values).sum())
+        self._sum_squares += float(np.einsum("i,i->", values, values))  # dot depends on the number of threads
         self._file.write(np.ascontiguousarray(stored).data)
         self.count += 1
         return self.count

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from magellon.errors import BadInput
-from magellon.io.files import reading
+from magellon.io.files import is_compressed, open_binary, reading
 
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I",
           16: "Q", 17: "q", 18: "Q"}  # fmt: skip
@@ -75,13 +75,17 @@ def read_tiff_header(path: Path | str, unpacked: bytes | None = None) -> TiffHea
     """Read every page's directory.
 
     Args:
-        unpacked: the file's content where `path` is a compressed file, else None.
+        unpacked: the content of a compressed file, when the caller has it already.
 
     Raises:
         BadInput: not a TIFF file, without pages, truncated, or a kind of image that a detector does not write.
     """
-    with reading(path), open(path, "rb") if unpacked is None else BytesIO(unpacked) as file:
-        return _Reader(path, file).read()
+    with reading(path):
+        if unpacked is None and is_compressed(path):
+            with open_binary(path) as packed:
+                unpacked = packed.read()
+        with open(path, "rb") if unpacked is None else BytesIO(unpacked) as file:
+            return _Reader(path, file).read()
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import resource
 import struct
 import subprocess
 import sys
@@ -226,6 +227,17 @@ def test_a_full_disk_is_transient(tmp_path: Path) -> None:
         full.write(b"x")
     with pytest.raises(Transient, match="cannot be written"):
         write_mrc(tmp_path / "missing" / "a.mrc", IMAGE, 1.0)
+
+
+def test_no_space_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(Transient, match=r"a\.mrc: no space left"):
+            write_mrc(tmp_path / "a.mrc", np.zeros((400, 400)), 1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_header_needs_no_numpy() -> None:

@@ -136,6 +136,7 @@ def test_four_bit_pages(tmp_path: Path) -> None:
 def test_compressed_files(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", FRAMES, compression="lzw")
     (tmp_path / "a.tif.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert read_movie_header(tmp_path / "a.tif.gz").frames == 4
     with open_movie(tmp_path / "a.tif.gz") as movie:
         np.testing.assert_array_equal(movie.read(1), FRAMES[1, ::-1])
 
