@@ -50,7 +50,7 @@ def judge_micrograph(
         if value is None:
             continue
         if least is not None and value < least:
-            reasons.append(f"{name} {value:.4g}{unit}, at least {least:g}{unit} wanted")
+            reasons.append(f"{name} {value:.5g}{unit}, at least {least:g}{unit} wanted")
         if most is not None and value > most:
-            reasons.append(f"{name} {value:.4g}{unit}, at most {most:g}{unit} wanted")
+            reasons.append(f"{name} {value:.5g}{unit}, at most {most:g}{unit} wanted")
     return tuple(reasons)

@@ -1,0 +1,82 @@
+"""A recipe becomes a plan: wired, complete and checked before anything runs."""
+
+from typing import Any
+
+import pytest
+
+from magellon.contracts.description import Description
+from magellon.errors import BadInput
+from magellon.platform.pipeline.plan import Plan, Source, make_plan
+from magellon.platform.pipeline.recipe import Recipe
+
+Catalogue = dict[str, Description]
+
+
+def make(catalogue: Catalogue, **steps: dict[str, Any]) -> Plan:
+    return make_plan(Recipe.model_validate({"steps": steps}), catalogue)
+
+
+def test_steps_are_wired_by_their_contracts(plan: Plan) -> None:
+    extraction = plan.step("particle_extraction")
+    assert extraction.sources == {
+        "micrograph": Source(step="motion_correction", field="micrograph"),
+        "picks": Source(step="particle_picking", field="picks"),
+        "ctf": Source(step="ctf_estimation", field="ctf"),
+    }
+    assert plan.step("motion_correction").sources == {"movie": Source(step="session", field="movie")}
+    assert [step.key for step in plan.steps if step.filtered] == ["particle_picking", "particle_extraction"]
+    assert [step.key for step in plan.gathers] == ["session_star"]
+    assert plan.filter is not None
+    assert plan.filter.needs == {"ctf_estimation", "motion_correction"}
+    assert extraction.params == {"seconds": 0.0, "salt": 0, "reference": None}
+
+
+def test_a_step_may_have_another_name_and_another_source(catalogue: Catalogue) -> None:
+    plan = make(
+        catalogue,
+        motion_correction={},
+        first={"category": "ctf_estimation"},
+        second={"category": "ctf_estimation", "inputs": {"micrograph": "motion_correction.micrograph", "group_spectrum": ""}},
+        particle_picking={},
+        other={"category": "particle_picking", "inputs": {"ctf": "first.ctf"}},
+    )
+    assert plan.step("second").sources == {"micrograph": Source(step="motion_correction", field="micrograph")}
+    assert plan.step("particle_picking").sources["ctf"] == Source(step="second", field="ctf")
+    assert plan.step("other").sources["ctf"] == Source(step="first", field="ctf")
+
+
+def test_an_optional_source_may_be_missing(catalogue: Catalogue) -> None:
+    plan = make(catalogue, motion_correction={}, particle_picking={})
+    assert set(plan.step("particle_picking").sources) == {"micrograph"}
+    assert plan.filter is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ({"ctf_estimation": {}}, "step ctf_estimation needs micrograph, which a motion_correction step above it would make"),
+        ({"ctf_estimation": {}, "motion_correction": {}}, "needs micrograph"),
+        ({"motion_correction": {"backend": "none"}}, "no backend motion_correction/none is installed (there is fake)"),
+        ({"sharpening": {}}, "no category 'sharpening'"),
+        ({"motion_correction": {"params": {"salt": "x"}}}, "motion_correction.salt = 'x': must be a whole number"),
+        ({"motion_correction": {"inputs": {"film": "session.movie"}}}, "no such input (it has movie)"),
+        ({"motion_correction": {}, "fft": {"inputs": {"micrograph": "motion_correction.star"}}}, "is Path, must be Micrograph"),
+        ({"motion_correction": {}, "fft": {"inputs": {"micrograph": "motion_correction.sum"}}}, "has no output 'sum'"),
+        ({"motion_correction": {}, "fft": {"inputs": {"micrograph": "ctf.sum"}}}, "no step 'ctf' above"),
+        ({"motion_correction": {}, "filter": {"params": {"max_score": 1}}}, "filter.max_score"),
+        ({"motion_correction": {}, "filter": {}, "again": {"category": "filter"}}, "one filter"),
+        ({"motion_correction": {"params": {"reference": "/nowhere/x"}}}, "/nowhere/x is not there"),
+        ({"a/b": {"category": "motion_correction"}}, "not a name for a step"),
+        ({"session_star": {}}, "no step that works on movies"),
+    ],
+)
+def test_impossible_recipes_say_what_is_wrong(catalogue: Catalogue, steps: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        make(catalogue, **steps)
+    assert words in str(caught.value)
+
+
+def test_a_backend_that_cannot_be_imported_is_refused_with_the_reason(catalogue: Catalogue) -> None:
+    broken = Description(category="fft", name="fake", error="ModuleNotFoundError: No module named 'x'")
+    with pytest.raises(BadInput, match="No module named 'x'"):
+        make({**catalogue, broken.key: broken}, motion_correction={}, fft={})
