@@ -12,7 +12,7 @@ class CtfInput(Record):
     micrograph: Micrograph
     """Unweighted: dose weighting removes the rings."""
     group_spectrum: Path | None = None
-    """Used instead of the micrograph's own spectrum when there."""
+    """Fitted as well when there: power |F|², square, centred, with the pixel size in its header. The surer fit counts."""
 
 
 class CtfOutput(Record):

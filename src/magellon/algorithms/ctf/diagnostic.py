@@ -19,7 +19,7 @@ def draw_diagnostic(power: Tensor, pixel_size: float, fit: CtfFit) -> tuple[Tens
         pixel_size: Å/px of the image whose Nyquist frequency is the edge.
 
     Returns:
-        The picture (n, n), of the frequencies up to the end of the fit, and the pixel size of an image with its edge as Nyquist.
+        The picture (n, n) up to the end of the fit, and the pixel size of an image whose Nyquist frequency is its edge.
     """
     highest = float(fit.profile.frequency[-1])
     middle = crop_spectrum(power, min(1.0, 2 * pixel_size * highest))

@@ -12,6 +12,7 @@ from magellon.algorithms.ctf.quality import fit_resolution, fit_score, make_prof
 from magellon.algorithms.ctf.records import CtfFit, CtfSearch, Microscope
 from magellon.algorithms.ctf.refine import Refinement, misfit_trust, refine_ctf
 from magellon.algorithms.ctf.search import Candidate, rate_candidate, search_ctf
+from magellon.algorithms.ctf.suspicion import compare_fits, find_suspicions
 from magellon.algorithms.optics import CtfModel
 from magellon.algorithms.spectrum.polar import PolarSpectrum, polar_average_image, polar_average_spectrum
 from magellon.errors import BadInput
@@ -19,6 +20,7 @@ from magellon.errors import BadInput
 RIVAL = 0.8
 """Candidates of the search with more than this part of the best score are refined as well."""
 MAX_REFINED = 4
+FEWEST_RINGS = 24
 SMALLEST_SIDE = 128
 """Pixels: a smaller image has too few rings."""
 
@@ -63,36 +65,51 @@ def estimate_ctf_from_polar(
     """Fit the CTF of a polar average."""
     microscope = microscope or Microscope()
     search = search or CtfSearch()
+    whole = _prepare(polar, pixel_size, search)
+    best, odds, _ = _solve(whole, microscope, search)
+    return _finish(whole, microscope, best, search, odds)
+
+
+def judge_ctf(polar: PolarSpectrum, pixel_size: float, model: CtfModel, search: CtfSearch | None = None) -> CtfFit:
+    """Score CTF values made elsewhere on a spectrum, without changing them; `warnings` says why they cannot be right."""
+    search = search or CtfSearch()
+    microscope = Microscope(model.voltage, model.spherical_aberration, model.amplitude_contrast)
+    whole = _prepare(polar, pixel_size, search)
+    best, odds, trust = _solve(whole, microscope, search)
+    own = _finish(whole, microscope, best, search, odds)
+    half = (float(model.defocus_u) - float(model.defocus_v)) / 2
+    angle = math.radians(2 * float(model.defocus_angle))
+    mean = (float(model.defocus_u) + float(model.defocus_v)) / 2
+    place = Candidate(mean, (half * math.cos(angle), half * math.sin(angle)), float(model.phase_shift), 0.0)
+    held = refine_ctf(whole, microscope, place, None, trust)
+    given = _finish(whole, microscope, held, search, [])
+    return replace(given, warnings=given.warnings + compare_fits(given, own, held.loss - best.loss))
+
+
+def _prepare(polar: PolarSpectrum, pixel_size: float, search: CtfSearch) -> PolarSpectrum:
     low, high = search.limits(pixel_size)
-    whole = remove_anisotropy(_calibrate_counts(polar).rings(low, high))
+    counted = _calibrate_counts(polar)
+    whole = counted.rings(low, high)
+    if len(whole.ring_k) < FEWEST_RINGS:
+        raise BadInput(f"only {len(whole.ring_k)} frequencies from {1 / low:.1f} to {1 / high:.1f} Å: the image is too small")
+    return remove_anisotropy(whole)
+
+
+def _solve(
+    whole: PolarSpectrum, microscope: Microscope, search: CtfSearch
+) -> tuple[Refinement, list[tuple[Candidate, float]], Tensor]:
+    """The best fit, its rivals with the logarithm of their odds against it, and the trust in each ring (rings,)."""
     candidates = search_ctf(whole, microscope, search)
-    free = (True, True, True, search.phase_shift)
-    rivals = [rival for rival in candidates if rival.score > RIVAL * candidates[0].score][:MAX_REFINED]
-    fits = [refine_ctf(whole, microscope, rival, free) for rival in rivals]
+    rivals = [rival for rival in candidates if rival.score >= RIVAL * candidates[0].score][:MAX_REFINED]
+    fits = [refine_ctf(whole, microscope, rival, search) for rival in rivals]
     first = max(fits, key=lambda fit: rate_candidate(whole, microscope, _restart(fit)))
     trust = misfit_trust(whole, first)
-    fits = [refine_ctf(whole, microscope, _restart(fit), free, trust) for fit in fits]
+    fits = [refine_ctf(whole, microscope, _restart(fit), search, trust) for fit in fits]
     best = min(fits, key=lambda fit: fit.loss)
     own = rate_candidate(whole, microscope, _restart(best))
     odds = [(_restart(fit), best.loss - fit.loss) for fit in fits]
     odds += [(rival, (rival.score**2 - own**2) / 2) for rival in candidates[len(rivals) :]]
-    return _finish(whole, microscope, best, odds)
-
-
-def judge_ctf(polar: PolarSpectrum, pixel_size: float, model: CtfModel, search: CtfSearch | None = None) -> CtfFit:
-    """Score given CTF values on a spectrum, without changing them; `warnings` says why they cannot be right."""
-    search = search or CtfSearch()
-    microscope = Microscope(model.voltage, model.spherical_aberration, model.amplitude_contrast)
-    whole = remove_anisotropy(_calibrate_counts(polar).rings(*search.limits(pixel_size)))
-    half = (float(model.defocus_u) - float(model.defocus_v)) / 2
-    angle = math.radians(2 * float(model.defocus_angle))
-    start = Candidate(
-        (float(model.defocus_u) + float(model.defocus_v)) / 2,
-        (half * math.cos(angle), half * math.sin(angle)),
-        float(model.phase_shift),
-        0.0,
-    )
-    return _finish(whole, microscope, refine_ctf(whole, microscope, start, (False,) * 4), [])
+    return best, odds, trust
 
 
 def _restart(fit: Refinement) -> Candidate:
@@ -113,25 +130,27 @@ def _calibrate_counts(polar: PolarSpectrum) -> PolarSpectrum:
     return replace(polar, count=polar.count / dispersion)
 
 
-def _finish(polar: PolarSpectrum, microscope: Microscope, fit: Refinement, rivals: Sequence[tuple[Candidate, float]]) -> CtfFit:
+def _finish(
+    polar: PolarSpectrum, microscope: Microscope, fit: Refinement, search: CtfSearch, rivals: Sequence[tuple[Candidate, float]]
+) -> CtfFit:
     defocus, x, y, phase = fit.parameters.tolist()
     profile = make_profile(polar, microscope, fit)
+    score = fit_score(profile, rate_candidate(polar, microscope, _restart(fit)))
     errors = torch.diagonal(fit.covariance).clamp(min=0).sqrt().tolist()
     defocus_spread, astigmatism_spread = _spread_of_rivals(fit, errors[0], rivals)
-    return CtfFit(
+    result = CtfFit(
         model=microscope.model(defocus, (x, y), math.degrees(phase)),
-        score=fit_score(profile),
-        resolution=fit_resolution(profile),
+        score=score,
+        resolution=fit_resolution(profile) if score > 0 else 1 / float(profile.frequency[0]),
         defocus_error=math.hypot(errors[0], defocus_spread),
         astigmatism_error=2 * math.sqrt((errors[1] ** 2 + errors[2] ** 2) / 2 + astigmatism_spread**2),
         phase_shift_error=math.degrees(errors[3]),
         profile=profile,
     )
+    return replace(result, warnings=find_suspicions(result, search))
 
 
-def _spread_of_rivals(
-    fit: Refinement, error: float, rivals: Sequence[tuple[Candidate, float]]
-) -> tuple[float, float]:
+def _spread_of_rivals(fit: Refinement, error: float, rivals: Sequence[tuple[Candidate, float]]) -> tuple[float, float]:
     """Standard deviations that other maxima of the likelihood add to defocus and to a component of the astigmatism.
 
     Args:
@@ -151,7 +170,9 @@ def _spread_of_rivals(
 
 def _check(image: Tensor, what: str) -> None:
     if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE:
-        raise BadInput(f"{what} of shape {tuple(image.shape)}: CTF estimation needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} px")
+        raise BadInput(
+            f"{what} of shape {tuple(image.shape)}: CTF estimation needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} px"
+        )
     if not bool(torch.isfinite(image).all()):
         raise BadInput(f"{what} holds values that are not finite")
     if float(image.max()) == float(image.min()):

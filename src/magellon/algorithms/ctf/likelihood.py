@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.ctf.records import Microscope
+from magellon.algorithms.ctf.records import CtfSearch, Microscope
 from magellon.algorithms.ctf.search import USUAL_ASTIGMATISM
 from magellon.algorithms.ctf.splines import fit_spline, solve_symmetric, spline_basis
 from magellon.algorithms.spectrum.polar import PolarSpectrum
@@ -50,6 +50,8 @@ class Likelihood:
     """Inverse variance around zero of either component of the astigmatism, 1/Å²."""
     free: Tensor
     """(4,) 1 for parameters to fit, 0 for those to keep."""
+    bounds: Tensor
+    """(2, 4) least and greatest values of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,14 @@ def smooth_level(polar: PolarSpectrum) -> Tensor:
     return (basis @ fit_spline(basis, ring.clamp(min=1e-30).log(), count)).exp()
 
 
-def make_likelihood(polar: PolarSpectrum, microscope: Microscope, free: tuple[bool, ...], trust: Tensor | None) -> Likelihood:
+def make_likelihood(polar: PolarSpectrum, microscope: Microscope, search: CtfSearch | None, trust: Tensor | None) -> Likelihood:
     """The likelihood of a spectrum, with a prior on its astigmatism only.
 
     Args:
-        free: which of the four parameters to fit.
+        search: which parameters to fit, and within which limits; None: none of them.
         trust: (rings,) weight of each ring, 0..1, relative to what counting noise gives it.
     """
+    free, bounds = _limits(search)
     count = polar.count.double()
     k = polar.ring_k.double()
     k_squared = polar.k_squared.double()
@@ -102,25 +105,35 @@ def make_likelihood(polar: PolarSpectrum, microscope: Microscope, free: tuple[bo
         prior=torch.zeros(ENVELOPE_KNOTS, dtype=k.dtype, device=k.device),
         astigmatism_prior=1 / USUAL_ASTIGMATISM**2,
         free=torch.tensor(free, dtype=k.dtype, device=k.device),
+        bounds=torch.tensor(bounds, dtype=k.dtype, device=k.device).T,
     )
+
+
+def _limits(search: CtfSearch | None) -> tuple[list[float], list[tuple[float, float]]]:
+    anywhere = (-math.inf, math.inf)
+    if search is None:
+        return [0.0] * PARAMETERS, [anywhere] * PARAMETERS
+    reach = search.max_astigmatism / 2
+    phase = (math.radians(search.min_phase_shift), math.radians(search.max_phase_shift)) if search.phase_shift else anywhere
+    bounds = [(search.min_defocus, search.max_defocus), (-reach, reach), (-reach, reach), phase]
+    return [1.0, float(reach > 0), float(reach > 0), float(search.phase_shift)], bounds
 
 
 def start_point(problem: Likelihood, parameters: Tensor) -> Point:
     """Background and envelope by weighted least squares at given parameters."""
     modulation = -torch.cos(_double_phase(problem, parameters))
     pull = problem.weight * problem.power
-    score = torch.cat([
-        problem.background_basis.T @ pull.sum(dim=1), problem.envelope_basis.T @ (pull * modulation).sum(dim=1)
-    ])
+    score = torch.cat([problem.background_basis.T @ pull.sum(dim=1), problem.envelope_basis.T @ (pull * modulation).sum(dim=1)])
     return evaluate(problem, parameters, solve_symmetric(_spline_blocks(problem, problem.weight, modulation), score))
 
 
 def evaluate(problem: Likelihood, parameters: Tensor, coefficients: Tensor) -> Point:
-    """The likelihood at a place; negative coefficients of the envelope become zero.
+    """The likelihood at a place, moved to within the bounds; negative coefficients of the envelope become zero.
 
     An envelope that changed its sign would shift the rings by half a period and make a wrong defocus look right.
     """
     knots = problem.background_basis.shape[1]
+    parameters = torch.maximum(torch.minimum(parameters, problem.bounds[1]), problem.bounds[0])
     coefficients = torch.cat([coefficients[:knots], coefficients[knots:].clamp(min=0)])
     background = problem.background_basis @ coefficients[:knots]
     envelope = problem.envelope_basis @ coefficients[knots:]
@@ -145,23 +158,27 @@ def normal_equations(problem: Likelihood, at: Point) -> tuple[Tensor, Tensor]:
     by_defocus = slope * problem.scale
     derivatives = torch.stack([by_defocus, by_defocus * problem.directions[0], by_defocus * problem.directions[1], slope])
     weighted = weight * derivatives
-    cross = torch.cat([
-        problem.background_basis.T @ weighted.sum(dim=2).T,
-        problem.envelope_basis.T @ (weighted * at.modulation).sum(dim=2).T,
-    ])
+    cross = torch.cat(
+        [
+            problem.background_basis.T @ weighted.sum(dim=2).T,
+            problem.envelope_basis.T @ (weighted * at.modulation).sum(dim=2).T,
+        ]
+    )
     inner = torch.stack([(weighted * derivative).sum(dim=2).sum(dim=1) for derivative in derivatives])
     restraint = problem.astigmatism_prior * torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=inner.dtype, device=inner.device)
     inner = inner + torch.diag(restraint)
-    information = torch.cat([
-        torch.cat([_spline_blocks(problem, weight, at.modulation), cross], dim=1), torch.cat([cross.T, inner], dim=1)
-    ])
+    information = torch.cat(
+        [torch.cat([_spline_blocks(problem, weight, at.modulation), cross], dim=1), torch.cat([cross.T, inner], dim=1)]
+    )
     knots = problem.background_basis.shape[1]
     envelope = at.coefficients[knots:]
-    score = torch.cat([
-        problem.background_basis.T @ pull.sum(dim=1),
-        problem.envelope_basis.T @ (pull * at.modulation).sum(dim=1) - problem.prior * envelope,
-        (derivatives * pull).sum(dim=2).sum(dim=1) - restraint * at.parameters,
-    ])
+    score = torch.cat(
+        [
+            problem.background_basis.T @ pull.sum(dim=1),
+            problem.envelope_basis.T @ (pull * at.modulation).sum(dim=1) - problem.prior * envelope,
+            (derivatives * pull).sum(dim=2).sum(dim=1) - restraint * at.parameters,
+        ]
+    )
     rising = (envelope > 0) | (score[knots:-PARAMETERS] > 0)
     keep = torch.cat([torch.ones_like(score[:knots]), rising.to(score), problem.free])
     return information * keep[:, None] * keep + torch.diag(1 - keep), score * keep

@@ -12,9 +12,13 @@ from magellon.algorithms.spectrum.polar import PolarSpectrum
 
 AGREEMENT = 0.5
 """Correlation of measured and fitted rings at which the fit resolution ends."""
+LATEST_START = 1 / 15
+"""1/Å: low frequencies up to here may disagree, as particles and contamination reign there."""
 WINDOW_RINGS = 1.5
 SMOOTHING = 0.25
 """Of half a ring, to each side: noise is averaged over as much as leaves the rings as they are."""
+NOISE_REACHES = 4.5
+"""Significance, in standard deviations, that the best of all candidates reaches in white noise."""
 SCORE_END = 1 / 5
 """1/Å."""
 
@@ -101,22 +105,33 @@ def _windowed_correlation(measured: Tensor, model: Tensor, half: Tensor) -> Tens
 
 
 def fit_resolution(profile: CtfProfile) -> float:
-    """Å to which measured and fitted rings agree: the first frequency where the agreement stays below the threshold."""
+    """Å to which measured and fitted rings agree: the first frequency where the agreement stays below the threshold.
+
+    The end of the range with the lowest frequency when they do not agree from the first rings on.
+    """
     good = (profile.agreement > AGREEMENT).cpu()
+    nowhere = float(1 / profile.frequency[0])
     if not bool(good.any()):
-        return float(1 / profile.frequency[0])
+        return nowhere
     run = max(3, len(good) // 60)
     start = int(good.nonzero()[0])
+    if float(profile.frequency[start]) > max(LATEST_START, 1.5 * float(profile.frequency[0])):
+        return nowhere
     bad = torch.nn.functional.pad((~good[start:]).long().cumsum(0), (1, 0))
     ends = (bad[run:] - bad[:-run] == run).nonzero()
     last = start + int(ends[0]) if len(ends) else len(good)
     return float(1 / profile.frequency[max(0, last - 1)])
 
 
-def fit_score(profile: CtfProfile) -> float:
+def fit_score(profile: CtfProfile, significance: float) -> float:
     """Correlation of the fitted CTF with the background-free spectrum, averaged over windows of one and a half rings, 0..1.
 
-    Up to 5 Å, or to the end of the fit when that comes first; so that strong low frequencies do not decide alone.
+    Up to 5 Å, or to the end of the fit when that comes first; so that strong low frequencies do not decide alone. Lowered for
+    fits that are hardly more significant than the best that a search finds in noise.
+
+    Args:
+        significance: of the fit, in standard deviations of noise.
     """
     counted = profile.frequency <= max(SCORE_END, 2 * float(profile.frequency[0]))
-    return float(profile.agreement[counted].double().mean().clamp(min=0))
+    correlation = float(profile.agreement[counted].double().mean().clamp(min=0))
+    return correlation * math.sqrt(max(0.0, 1 - (NOISE_REACHES / max(significance, 1e-9)) ** 2))

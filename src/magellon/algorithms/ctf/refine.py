@@ -16,7 +16,7 @@ from magellon.algorithms.ctf.likelihood import (
     smooth_level,
     start_point,
 )
-from magellon.algorithms.ctf.records import Microscope
+from magellon.algorithms.ctf.records import CtfSearch, Microscope
 from magellon.algorithms.ctf.search import Candidate
 from magellon.algorithms.ctf.splines import smooth, solve_symmetric
 from magellon.algorithms.spectrum.polar import PolarSpectrum
@@ -47,7 +47,11 @@ class Refinement:
 
 
 def refine_ctf(
-    polar: PolarSpectrum, microscope: Microscope, start: Candidate, free: tuple[bool, ...], trust: Tensor | None = None
+    polar: PolarSpectrum,
+    microscope: Microscope,
+    start: Candidate,
+    search: CtfSearch | None,
+    trust: Tensor | None = None,
 ) -> Refinement:
     """Refine from a start that is within about half a ring.
 
@@ -56,10 +60,10 @@ def refine_ctf(
 
     Args:
         polar: rings within the resolution limits.
-        free: whether to fit (mean defocus, astigmatism x, y, phase shift); background and envelope always are.
+        search: which parameters to fit, and within which limits; None: only background and envelope.
         trust: (rings,) weight of each ring, 0..1, relative to what counting noise gives it.
     """
-    problem = make_likelihood(polar, microscope, free, trust)
+    problem = make_likelihood(polar, microscope, search, trust)
     values = (start.defocus, *start.astigmatism, math.radians(start.phase_shift))
     parameters = torch.tensor(values, dtype=torch.float64, device=polar.power.device)
     point = _climb(problem, start_point(problem, parameters))

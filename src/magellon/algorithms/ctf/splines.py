@@ -27,9 +27,9 @@ def solve_symmetric(matrix: Tensor, vector: Tensor, ridge: float = 1e-9) -> Tens
     scale = torch.diagonal(matrix, dim1=-2, dim2=-1).clamp(min=1e-30).rsqrt()
     scaled = matrix * scale[..., :, None] * scale[..., None, :]
     scaled = scaled + ridge * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    if vector.ndim == matrix.ndim:
-        return scale[..., None] * torch.linalg.solve(scaled, scale[..., None] * vector)
-    return scale * torch.linalg.solve(scaled, scale * vector)
+    columns = vector if vector.ndim == matrix.ndim else vector[..., None]
+    solution: Tensor = scale[..., None] * torch.linalg.solve(scaled, scale[..., None] * columns)
+    return solution if vector.ndim == matrix.ndim else solution[..., 0]
 
 
 def fit_spline(basis: Tensor, values: Tensor, weights: Tensor) -> Tensor:

@@ -36,15 +36,11 @@ class PolarSpectrum:
     def rings(self, lowest: float, highest: float) -> "PolarSpectrum":
         """Only the rings between two frequencies (1/Å)."""
         keep = ((self.ring_k >= lowest) & (self.ring_k <= highest)).nonzero().squeeze(-1)
-        return PolarSpectrum(
-            self.power[keep], self.count[keep], self.k_squared[keep], self.theta[keep], self.ring_k[keep]
-        )
+        return PolarSpectrum(self.power[keep], self.count[keep], self.k_squared[keep], self.theta[keep], self.ring_k[keep])
 
     def scaled(self, pixel_size: float) -> "PolarSpectrum":
         """From cycles per pixel to 1/Å."""
-        return PolarSpectrum(
-            self.power, self.count, self.k_squared / pixel_size**2, self.theta, self.ring_k / pixel_size
-        )
+        return PolarSpectrum(self.power, self.count, self.k_squared / pixel_size**2, self.theta, self.ring_k / pixel_size)
 
 
 def polar_average_image(image: Tensor, pixel_size: float, sectors: int = SECTORS) -> PolarSpectrum:
@@ -70,9 +66,7 @@ def polar_average_spectrum(power: Tensor, pixel_size: float, sectors: int = SECT
     return polar_average(half_plane, (height, width), pixel_size, sectors)
 
 
-def polar_average(
-    half_plane: Tensor, shape: tuple[int, int], pixel_size: float, sectors: int = SECTORS
-) -> PolarSpectrum:
+def polar_average(half_plane: Tensor, shape: tuple[int, int], pixel_size: float, sectors: int = SECTORS) -> PolarSpectrum:
     """The polar average of power on the half plane (height, width // 2 + 1) of an image of `shape` and Å/px."""
     index, empty = _polar_bins(shape, sectors, str(half_plane.device))
     total = torch.zeros(empty.count.numel() + 1, dtype=torch.float32, device=half_plane.device)

@@ -19,7 +19,7 @@ def taper_edges(image: Tensor, fraction: float = EDGE_TAPER) -> Tensor:
         The same shape.
     """
     height, width = image.shape[-2:]
-    mean = image.double().mean(dim=-1).mean(dim=-1)[..., None, None].to(image.dtype)
+    mean = image.mean(dim=-1).double().mean(dim=-1)[..., None, None].to(image.dtype)
     rows = _edge_window(height, fraction, image)
     columns = _edge_window(width, fraction, image)
     return (image - mean).mul_(rows[:, None]).mul_(columns)
@@ -38,9 +38,10 @@ def periodogram(image: Tensor) -> Tensor:
     """
     height, width = image.shape[-2:]
     transform = torch.fft.rfft2(taper_edges(image))
-    power = transform.real.square().add_(transform.imag.square())
+    power = torch.view_as_real(transform).square_().sum(dim=-1)
     energy = _edge_window(height, EDGE_TAPER, image).square().sum() * _edge_window(width, EDGE_TAPER, image).square().sum()
-    return power.div_(energy)
+    power /= energy
+    return power
 
 
 def centred_power(power: Tensor, shape: tuple[int, int], size: int = 1024) -> Tensor:

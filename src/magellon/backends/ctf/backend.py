@@ -1,5 +1,6 @@
 """`ctf`: defocus, astigmatism and phase shift of a micrograph, by maximum likelihood."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,9 @@ from torch import Tensor
 from magellon.algorithms.ctf import CtfFit, CtfSearch, Microscope, estimate_ctf_from_polar
 from magellon.algorithms.ctf.diagnostic import draw_diagnostic
 from magellon.algorithms.spectrum import centred_power, periodogram
-from magellon.algorithms.spectrum.polar import polar_average, polar_average_spectrum
+from magellon.algorithms.spectrum.polar import PolarSpectrum, polar_average, polar_average_spectrum
 from magellon.backends.ctf.picture import draw_fit
-from magellon.contracts import CTF_ESTIMATION, Backend, Context, Ctf, CtfInput, CtfOutput, Params
+from magellon.contracts import CTF_ESTIMATION, Backend, Context, Ctf, CtfInput, CtfOutput, Micrograph, Params
 from magellon.errors import BadInput
 from magellon.io.mrc import open_mrc, read_mrc, write_mrc
 from magellon.io.picture import write_png
@@ -41,7 +42,7 @@ class CtfParams(Params):
     max_phase_shift: Annotated[Degree, Field(ge=0, le=180)] = 180.0
     """Largest phase shift of the search."""
     use_group_spectrum: bool = True
-    """Fit the sum of the power spectra of movie parts when motion correction gives it."""
+    """Also fit the sum of the power spectra of movie parts when motion correction gives it; the surer fit counts."""
     picture_size: Annotated[Pixel, Field(ge=128, le=1024)] = 512
     """Side of the diagnostic spectrum before it is cut at the end of the fit."""
 
@@ -67,27 +68,48 @@ class CtfEstimation(Backend[CtfInput, CtfParams, CtfOutput]):
     Params = CtfParams
 
     def run(self, input: CtfInput, params: CtfParams, context: Context) -> CtfOutput:
-        micrograph = input.micrograph
+        micrograph, search = input.micrograph, params.search()
         optics = micrograph.optics
         microscope = Microscope(optics.voltage, optics.spherical_aberration, optics.amplitude_contrast)
-        params.search().limits(micrograph.pixel_size)
+        search.limits(micrograph.pixel_size)
+        measured = [_measure_micrograph(micrograph, params.picture_size, context.device)]
         if input.group_spectrum is not None and params.use_group_spectrum:
-            path = input.group_spectrum
-            power, pixel_size = _read_spectrum(input.group_spectrum)
-            polar = polar_average_spectrum(power.to(context.device), pixel_size)
-        else:
-            path, pixel_size = micrograph.path, micrograph.pixel_size
-            image = _read_image(micrograph.path).to(context.device)
-            half_plane = periodogram(image)
-            shape = (image.shape[0], image.shape[1])
-            polar = polar_average(half_plane, shape, pixel_size)
-            power = centred_power(half_plane, shape, params.picture_size)
-        context.progress(0.4, "fitting")
-        try:
-            fit = estimate_ctf_from_polar(polar, pixel_size, microscope, params.search())
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}") from error
-        return _write_outputs(fit, power, pixel_size, micrograph.name, context)
+            measured.append(_measure_spectrum(input.group_spectrum, context.device))
+        fits = []
+        for number, spectrum in enumerate(measured, 1):
+            context.progress(0.2 + 0.3 * number, f"fitting {spectrum.path.name}")
+            try:
+                fits.append(estimate_ctf_from_polar(spectrum.polar, spectrum.pixel_size, microscope, search))
+            except BadInput as error:
+                raise BadInput(f"{spectrum.path}: {error}") from error
+        surest = min(range(len(fits)), key=lambda index: (len(fits[index].warnings), fits[index].defocus_error))
+        context.log.info("%s: fitted on %s", micrograph.name, measured[surest].path.name)
+        return _write_outputs(fits[surest], measured[surest], micrograph.name, context)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A power spectrum to fit, and where it came from."""
+
+    path: Path
+    pixel_size: float
+    polar: PolarSpectrum
+    power: Tensor
+    """(size, size), centred, for the picture."""
+
+
+def _measure_micrograph(micrograph: Micrograph, size: int, device: str) -> Spectrum:
+    image = _read_image(micrograph.path).to(device)
+    shape = (image.shape[0], image.shape[1])
+    half_plane = periodogram(image)
+    polar = polar_average(half_plane, shape, micrograph.pixel_size)
+    return Spectrum(micrograph.path, micrograph.pixel_size, polar, centred_power(half_plane, shape, size))
+
+
+def _measure_spectrum(path: Path, device: str) -> Spectrum:
+    power, pixel_size = _read_spectrum(path)
+    power = power.to(device)
+    return Spectrum(path, pixel_size, polar_average_spectrum(power, pixel_size), power)
 
 
 def _read_image(path: Path) -> Tensor:
@@ -112,8 +134,8 @@ def _read_spectrum(path: Path) -> tuple[Tensor, float]:
     return torch.from_numpy(np.ascontiguousarray(power)), float(pixel_size)
 
 
-def _write_outputs(fit: CtfFit, power: Tensor, pixel_size: float, name: str, context: Context) -> CtfOutput:
-    spectrum, shown_pixel_size = draw_diagnostic(power.cpu(), pixel_size, fit)
+def _write_outputs(fit: CtfFit, measured: Spectrum, name: str, context: Context) -> CtfOutput:
+    spectrum, shown_pixel_size = draw_diagnostic(measured.power.cpu(), measured.pixel_size, fit)
     paths = {suffix: context.workdir / f"{name}_ctf{suffix}" for suffix in (".mrc", ".png", "_profile.star")}
     picture = spectrum.numpy()
     write_mrc(paths[".mrc"], picture, shown_pixel_size)
