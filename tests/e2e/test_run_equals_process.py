@@ -1,11 +1,19 @@
-"""`magellon run`, step after step on plain files, gives the same files as `magellon process` on the session."""
+"""`magellon run` on plain files and the functions in Python give the same as `magellon process` on the session."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from magellon.algorithms.ctf import Microscope, estimate_ctf_from_spectrum
+from magellon.algorithms.motion import MotionSettings, correct_motion
+from magellon.io.defects import read_defects
+from magellon.io.gain import read_gain
+from magellon.io.movie import open_movie
+from magellon.io.mrc import read_mrc
 from magellon.io.star import read_star
 
 pytestmark = pytest.mark.slow
@@ -68,3 +76,19 @@ def test_results_have_no_absolute_path(processed: tuple[Path, Path]) -> None:
     _, out = processed
     for path in [*out.glob("*.star"), *out.glob("*.json")]:
         assert str(out.parent) not in path.read_text(), path.name
+
+
+def test_the_functions_give_the_same_numbers(processed: tuple[Path, Path]) -> None:
+    results, out = processed
+    session = out.parent / "session"
+    with open_movie(session / "movies" / "sim_0001.tiff") as movie:
+        shape = (movie.height, movie.width)
+        gain = torch.from_numpy(read_gain(session / "gain.mrc", movie_format=movie.format, shape=shape))
+        defects = torch.from_numpy(read_defects(session / "defects.txt", shape))
+        frames = [torch.from_numpy(movie.read(index)) for index in range(movie.frames)]
+    corrected = correct_motion(frames, 1.2, MotionSettings(exposure_per_frame=1.04), gain=gain, defects=defects)
+    fit = estimate_ctf_from_spectrum(corrected.group_spectrum, corrected.pixel_size, Microscope())
+    assert np.array_equal(corrected.micrograph.numpy(), read_mrc(results / "motion_correction" / "sim_0001.mrc"))
+    table = read_star(results / "micrographs_ctf.star")["micrographs"]
+    assert table.floats("rlnDefocusU") == [round(float(fit.model.defocus_u), 2)]
+    assert table.floats("rlnDefocusAngle") == [round(float(fit.model.defocus_angle), 3)]

@@ -1,0 +1,61 @@
+"""The whole command, once, on two images; the rest of `magellon run` is tested piece by piece."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from magellon.cli import app
+from magellon.errors import BadInput
+from magellon.io.mrc import write_mrc
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    write_mrc(tmp_path / "good.mrc", rng.normal(size=(256, 256)).astype(np.float32), 1.5)
+    write_mrc(tmp_path / "bad.mrc", np.full((256, 256), np.nan, np.float32), 1.5)
+    return tmp_path
+
+
+def test_a_file_that_fails_is_named_and_stops_no_other(images: Path) -> None:
+    out = images / "out"
+    result = CliRunner().invoke(app, ["run", "fft", str(images / "bad.mrc"), str(images / "good.mrc"), "--out", str(out)])
+    assert result.exit_code == 1
+    assert "1 of 2 done" in result.stdout
+    assert "bad: failed:" in result.stderr
+    assert (out / "good_fft.png").exists()
+    record = json.loads((out / "fft.json").read_text())
+    assert list(record["items"]) == ["good"]
+    assert "bad.mrc" in record["failed"]["bad"]["reason"]
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_help_of_a_step_shows_its_backends_parameters() -> None:
+    result = CliRunner().invoke(app, ["run", "ctf_estimation", "--help"])
+    text = " ".join(result.stdout.replace("│", " ").split())
+    assert result.exit_code == 0
+    assert "--max-defocus Å Underfocus at which the search ends." in text
+    assert "--pixel-size Å/px" in text
+
+
+def test_without_a_category_it_lists_what_there_is() -> None:
+    result = CliRunner().invoke(app, ["run", "--help"])
+    assert result.exit_code == 0
+    assert "particle_picking/dog" in result.stdout
+
+
+def test_an_unknown_category_is_refused_with_those_there_are() -> None:
+    result = CliRunner().invoke(app, ["run", "particle_piking", "x.mrc", "--out", "y"])
+    assert isinstance(result.exception, BadInput)
+    assert "particle_picking" in str(result.exception)
+
+
+def test_a_parameter_out_of_its_limits_is_refused_before_anything_runs(images: Path) -> None:
+    arguments = ["run", "ctf_estimation", str(images / "good.mrc"), "--out", str(images / "out"), "--max-defocus", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, BadInput)
+    assert "max_defocus = 1.0 Å: must be at least 500" in str(result.exception)
+    assert not (images / "out").exists()

@@ -1,0 +1,57 @@
+"""What `magellon run` leaves in its folder: outputs, links, the record."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from magellon.cli.run.delivery import write_record
+from magellon.cli.run.execution import Failed, Finished, Outcome, deliver, fill_cores
+from magellon.cli.run.inputs import Item
+from magellon.cli.run.request import Request
+from magellon.contracts import FftInput, FftOutput, Micrograph
+from magellon.platform.worker.child import Done
+
+
+def make_item(name: str) -> Item:
+    micrograph = Micrograph(name=name, path=Path(f"/data/{name}.mrc"), pixel_size=1.2, shape=(8, 8))
+    return Item(name, FftInput(micrograph=micrograph), micrograph=micrograph)
+
+
+def test_cores_are_filled_with_files_first_and_threads_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert (fill_cores(100, None, None).children, fill_cores(100, None, None).threads) == (8, 1)
+    assert (fill_cores(2, None, None).children, fill_cores(2, None, None).threads) == (2, 4)
+    assert (fill_cores(1, None, None).children, fill_cores(1, None, None).threads) == (1, 8)
+    assert (fill_cores(100, 3, None).children, fill_cores(100, 3, None).threads) == (3, 2)
+    assert (fill_cores(100, None, 4).children, fill_cores(100, None, 4).threads) == (2, 4)
+
+
+def test_outputs_move_into_the_folder_and_replace_earlier_ones(tmp_path: Path) -> None:
+    workdir, out = tmp_path / "work", tmp_path / "out"
+    workdir.mkdir()
+    out.mkdir()
+    (workdir / "a_fft.png").write_text("new")
+    (out / "a_fft.png").write_text("old")
+    request = Request("fft", "fft", 1, (), out)
+    record = deliver(Done({"picture": "a_fft.png"}, "cpu", 0.1), request, workdir)
+    assert record == FftOutput(picture=out / "a_fft.png")
+    assert (out / "a_fft.png").read_text() == "new"
+    assert not list(workdir.iterdir())
+
+
+def test_the_record_names_parameters_results_and_failures_without_folders(tmp_path: Path) -> None:
+    request = Request("fft", "fft", 2, (), tmp_path, params={"size": 512, "mask": "/data/mask.mrc"})
+    outcomes: list[Outcome] = [
+        Finished(make_item("a"), FftOutput(picture=tmp_path / "a_fft.png")),
+        Failed(make_item("b"), "bad_input", "b.mrc: is empty"),
+    ]
+    record = json.loads(write_record(outcomes, request).read_text())
+    assert record == {
+        "category": "fft",
+        "backend": "fft",
+        "version": 2,
+        "parameters": {"size": 512, "mask": "mask.mrc"},
+        "items": {"a": {"picture": "a_fft.png"}},
+        "failed": {"b": {"kind": "bad_input", "reason": "b.mrc: is empty"}},
+    }
