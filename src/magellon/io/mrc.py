@@ -147,12 +147,15 @@ def _stored_dtype(header: MrcHeader) -> np.dtype[Any]:
     return np.dtype(("<" if header.little_endian else ">") + kind)
 
 
-def write_mrc(path: Path | str, array: NDArray[Any], pixel_size: float, mode: Mode = "float32") -> None:
-    """Write an image (y, x) or a stack of images (z, y, x), all at once.
+def write_mrc(
+    path: Path | str, array: NDArray[Any], pixel_size: float, mode: Mode = "float32", *, volume: bool = False
+) -> None:
+    """Write an image (y, x), a stack of images (z, y, x) or a volume, all at once.
 
     Args:
         pixel_size: Å/px; the header holds it as a STAR file prints it, to six decimals.
         mode: type of the pixels in the file. Values must fit it: nothing is scaled.
+        volume: mark (z, y, x) as one volume rather than a stack of images.
 
     Raises:
         ValueError: wrong dimensions, pixel size, or values that the mode cannot hold.
@@ -161,7 +164,7 @@ def write_mrc(path: Path | str, array: NDArray[Any], pixel_size: float, mode: Mo
     stack = array[None] if array.ndim == 2 else array
     if stack.ndim != 3 or stack.size == 0:
         raise ValueError(f"an MRC file holds (y, x) or (z, y, x), not shape {array.shape}")
-    with MrcStackWriter(path, stack.shape[1:], pixel_size, mode) as writer:
+    with MrcStackWriter(path, stack.shape[1:], pixel_size, mode, volume=volume) as writer:
         for image in stack:
             writer.append(image)
 
@@ -172,7 +175,15 @@ class MrcStackWriter:
     The header's statistics are those of what was written. The result depends only on the arguments and the images.
     """
 
-    def __init__(self, path: Path | str, shape: int | tuple[int, ...], pixel_size: float, mode: Mode = "float32") -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        shape: int | tuple[int, ...],
+        pixel_size: float,
+        mode: Mode = "float32",
+        *,
+        volume: bool = False,
+    ) -> None:
         """
         Args:
             shape: (height, width), or the side of a square box.
@@ -184,6 +195,7 @@ class MrcStackWriter:
         self.path = Path(path)
         self._shape, self._pixel_size, self._mode = (height, width), round(float(pixel_size), 6), mode
         self._dtype = np.dtype(mode).newbyteorder("<")
+        self._volume = volume
         self.count = 0
         self._minimum, self._maximum, self._sum, self._sum_squares = np.inf, -np.inf, 0.0, 0.0
 
@@ -215,15 +227,15 @@ class MrcStackWriter:
     def _header(self) -> bytes:
         height, width = self._shape
         raw = bytearray(HEADER_BYTES)
-        sections = max(self.count, 1)
-        struct.pack_into("<10i", raw, 0, width, height, self.count, _MODE_NUMBERS[self._mode], 0, 0, 0, width, height, sections)
-        cell = (width * self._pixel_size, height * self._pixel_size, sections * self._pixel_size)
+        layers = self.count if self._volume else 1
+        struct.pack_into("<10i", raw, 0, width, height, self.count, _MODE_NUMBERS[self._mode], 0, 0, 0, width, height, layers)
+        cell = (width * self._pixel_size, height * self._pixel_size, layers * self._pixel_size)
         struct.pack_into("<6f3i", raw, 40, *cell, 90.0, 90.0, 90.0, 1, 2, 3)
         pixels = max(self.count * height * width, 1)
         mean = self._sum / pixels
         deviation = max(self._sum_squares / pixels - mean * mean, 0.0) ** 0.5
         low, high = (self._minimum, self._maximum) if self.count else (0.0, -1.0)
-        struct.pack_into("<3f", raw, 76, low, high, mean)
+        struct.pack_into("<3fi", raw, 76, low, high, mean, int(self._volume))
         struct.pack_into("<i", raw, 108, 20141)
         raw[208:216] = b"MAP \x44\x44\x00\x00"
         struct.pack_into("<fi", raw, 216, deviation, 1)

@@ -59,6 +59,18 @@ def test_mrcfile_reads_what_we_write(tmp_path: Path, mode: str) -> None:
         assert mrcfile.validate(tmp_path / "a.mrcs", print_file=None)
 
 
+def test_stacks_and_volumes_are_told_apart(tmp_path: Path) -> None:
+    for volume in (False, True):
+        write_mrc(tmp_path / "a.mrc", np.zeros((4, 5, 7)), 1.5, volume=volume)
+        with mrcfile.open(tmp_path / "a.mrc") as mrc:
+            assert bool(mrc.is_volume()) is volume
+            assert bool(mrc.is_image_stack()) is not volume
+            assert float(mrc.voxel_size.z) == pytest.approx(1.5)
+        assert mrcfile.validate(tmp_path / "a.mrc", print_file=None)
+        header = read_mrc_header(tmp_path / "a.mrc")
+        assert (header.space_group, header.pixel_size_z) == (int(volume), pytest.approx(1.5))
+
+
 @pytest.mark.parametrize("pixel_size", [0.885, 1.39955, 1 / 3, 1.0000005, 2.7182818, 6.32])
 @pytest.mark.parametrize("width", [7, 3838, 4096])
 def test_header_prints_the_same_pixel_size_as_a_star_file(tmp_path: Path, pixel_size: float, width: int) -> None:
