@@ -136,7 +136,7 @@ def read_micrograph(micrograph: Micrograph) -> NDArray[np.float32]:
     """The one image of a micrograph's file.
 
     Raises:
-        BadInput: damaged, not finite, a stack, or of another size than announced.
+        BadInput: damaged, empty, not finite, a stack, or of another size than announced.
     """
     with open_mrc(micrograph.path) as file:
         sections, *shape = file.shape
@@ -146,7 +146,10 @@ def read_micrograph(micrograph: Micrograph) -> NDArray[np.float32]:
                 f"{micrograph.path}: {sections} image(s) of {shape[1]} x {shape[0]} px where one micrograph "
                 f"of {width} x {height} px was expected"
             )
-        return file.read(0).astype(np.float32, copy=False)
+        image = file.read(0).astype(np.float32, copy=False)
+    if image.min() == image.max():
+        raise BadInput(f"{micrograph.path}: all pixels are {image.flat[0]:g}: there is no image")
+    return image
 
 
 def select_picks(input: ExtractionInput, params: StackMakerParams, box: Pixel) -> Selection:
@@ -156,7 +159,7 @@ def select_picks(input: ExtractionInput, params: StackMakerParams, box: Pixel) -
         BadInput: damaged picks, or all of them outside the micrograph.
     """
     micrograph = input.micrograph
-    picks = read_pick_table(input.picks.path, micrograph.pixel_size)
+    picks = read_pick_table(input.picks.path, micrograph)
     outside = find_outside(round_coordinates(torch.from_numpy(picks.centres))[0], box, micrograph.shape)
     impossible, edge = outside.centre.numpy(), outside.edge.numpy()
     if len(impossible) and impossible.all():

@@ -133,6 +133,16 @@ def test_origins_that_are_all_zero_do_not_truncate(tmp_path: Path) -> None:
     assert particles.floats("rlnOriginXAngst") == pytest.approx([0.12], abs=1e-6)
 
 
+def test_of_several_micrographs_only_the_rows_of_this_one_are_taken(tmp_path: Path) -> None:
+    names = ["job/other.mrc", "job/mic.mrc", "job/other.mrc"]
+    example = make_input(tmp_path, COORDINATES[:3], rlnMicrographName=names)
+    particles = read_star(extract(example, tmp_path, box_size=32).particles.star)["particles"]
+    assert particles.floats("rlnCoordinateX") == [60.0]
+    example = make_input(tmp_path, COORDINATES[:3], rlnMicrographName=["a.mrc", "b.mrc", "b.mrc"])
+    with pytest.raises(BadInput, match="coordinates on 2 micrographs, none of them mic"):
+        StackMaker().run(example, StackMakerParams(box_size=32), Context(workdir=tmp_path / "out"))
+
+
 def test_without_ctf_there_are_no_ctf_columns(tmp_path: Path) -> None:
     example = make_input(tmp_path).model_copy(update={"ctf": None})
     particles = read_star(extract(example, tmp_path, box_size=32).particles.star)["particles"]
@@ -172,6 +182,9 @@ def test_damaged_input_is_named(tmp_path: Path) -> None:
     (tmp_path / "mic.mrc").write_bytes((tmp_path / "mic.mrc").read_bytes()[:1024] + image.astype("<f4").tobytes())
     with pytest.raises(BadInput, match=r"mic\.mrc.*NaN"):
         extract(example, tmp_path, box_size=32)
+    write_mrc(tmp_path / "mic.mrc", np.full((HEIGHT, WIDTH), 7, dtype=np.float32), PIXEL)
+    with pytest.raises(BadInput, match=r"mic\.mrc: all pixels are 7"):
+        StackMaker().run(example, StackMakerParams(box_size=32), Context(workdir=tmp_path / "out"))
     (tmp_path / "mic.mrc").write_bytes((tmp_path / "mic.mrc").read_bytes()[:5000])
     with pytest.raises(BadInput, match=r"mic\.mrc.*truncated"):
         StackMaker().run(example, StackMakerParams(box_size=32), Context(workdir=tmp_path / "out"))
