@@ -37,6 +37,11 @@ class Motion:
     def frames(self) -> int:
         return len(self.global_shifts)
 
+    @property
+    def amplitude(self) -> float:
+        """Largest local displacement in the field in the last frame, Å."""
+        return float(np.linalg.norm(self.local(field_points(self.shape), self.frames - 1), axis=1).max())
+
     def local(self, points_px: Array, frame: int) -> Array:
         """Local displacement (n, 2) of points (n, 2), (x, y) in pixels, in a frame counted from 0."""
         fields = local_basis(points_px, self.shape, self.bell) @ np.swapaxes(self.coefficients, 1, 2)

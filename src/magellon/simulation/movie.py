@@ -19,7 +19,7 @@ from magellon.algorithms.fourier import rfft_frequencies
 from magellon.algorithms.optics import CtfModel, critical_exposure, ctf_phase, electron_wavelength
 from magellon.simulation.detector import Detector, signal_transfer
 from magellon.simulation.ice import BrownianIce, ice_phase_spectrum, inelastic_path
-from magellon.simulation.motion_model import field_points, local_basis
+from magellon.simulation.local_warp import LocalWarp
 from magellon.simulation.phantoms import AtomicModel
 from magellon.simulation.projection import Grid, euler_matrices, fast_size, fitting_box, project_atoms
 from magellon.simulation.scattering import interaction_constant
@@ -32,12 +32,12 @@ _PARTICLE_MARGIN = 16.0
 
 @dataclass(frozen=True)
 class Boxes:
-    """Particles of one model as transforms (n, box, box // 2 + 1), centred at [box // 2, box // 2], phases in radians."""
+    """Particles of one model as transforms of phases in radians."""
 
-    in_phase: Tensor
-    quadrature: Tensor
+    transforms: Tensor
+    """(2, n, box, box // 2 + 1), centred at [box // 2, box // 2]: for the sine and for the cosine of the CTF."""
     points_px: NDArray[np.float64]
-    """(n, 2): (x, y) on the canvas in the first frame."""
+    """(n, 2): (x, y) in the field in the first frame."""
     box: int
 
 
@@ -45,27 +45,26 @@ class Renderer:
     """Expected electrons per pixel of a movie's frames."""
 
     def __init__(self, truth: MovieTruth, models: Sequence[AtomicModel], detector: Detector, seed: int) -> None:
-        self.truth, self.detector = truth, detector
-        self.canvas = _plan_canvas(truth)
-        shape, pixel_size = self.canvas.shape, truth.pixel_size
-        self.k_row, self.k_column = rfft_frequencies(shape, pixel_size)
+        self.truth = truth
+        self.canvas = canvas = plan_canvas(truth)
+        self.k_row, self.k_column = rfft_frequencies(canvas.shape, canvas.pixel_size)
         self.k_squared, theta = specimen_frequencies(truth.optics, self.k_row, self.k_column)
         chi = ctf_phase(ctf_model(truth.optics), self.k_squared, theta)
-        transfer = envelope(truth.optics, self.k_squared) * signal_transfer(
-            detector, self.k_row * pixel_size, self.k_column * pixel_size
-        )
+        transfer = envelope(truth.optics, self.k_squared) * band_limit(truth.resolution, self.k_row, self.k_column)
+        transfer *= signal_transfer(detector, self.k_row * truth.pixel_size, self.k_column * truth.pixel_size)
         self.sine, self.cosine = -2 * torch.sin(chi) * transfer, -2 * torch.cos(chi) * transfer
         self.coma = coma_phase(truth.optics, self.k_row, self.k_column)
+        self.frailty = -1 / (2 * critical_exposure(torch.sqrt(self.k_squared), truth.optics.voltage))
         self.boxes = [boxes for boxes in self._project(models) if len(boxes.points_px)]
-        static, self.beam = render_static(truth, self.canvas, np.random.default_rng([seed, truth.index]))
+        static, self.beam = render_static(truth, canvas, np.random.default_rng([seed, truth.index]))
         self.absorption = torch.fft.rfft2(static.absorption)
-        self.static_phase = static.phase
-        self.loss = math.exp(-truth.surroundings.ice_thickness / inelastic_path(truth.optics.voltage))
-        self.exposure = truth.exposure_per_frame * pixel_size**2 * self.loss
-        self.k = torch.sqrt(self.k_squared)
-        self.frailty = -1 / (2 * critical_exposure(self.k, truth.optics.voltage))
-        self.drift = _dense_fields(truth, self.canvas)
-        self.generator = torch.Generator().manual_seed(seed * 1_000_003 + truth.index)
+        self.static_phase = torch.fft.rfft2(static.phase)
+        self.drift = LocalWarp(truth.motion, canvas)
+        self.generator = torch.Generator()
+        self.ice_seed = int(np.random.default_rng([seed, truth.index, 1]).integers(2**62))
+        loss = math.exp(-truth.surroundings.ice_thickness / inelastic_path(truth.optics.voltage))
+        self.exposure = truth.exposure_per_frame * truth.pixel_size**2 * loss
+        self._full = torch.zeros(canvas.full_shape[0], canvas.full_shape[1] // 2 + 1, dtype=torch.complex64)
 
     def frames(self) -> Iterator[NDArray[np.float32]]:
         """Expected electrons (height, width) before the detector's efficiency, frame by frame."""
@@ -74,80 +73,70 @@ class Renderer:
         for frame in range(truth.frames):
             exposure = truth.pre_exposure + (frame + 0.5) * truth.exposure_per_frame
             spectrum = self._particles(frame).mul_(torch.exp(self.frailty * exposure))
-            phase = torch.fft.irfft2(ice.advance(), s=self.canvas.shape) + self.static_phase
-            spectrum += torch.fft.rfft2(self._warp(phase, frame)) * self.sine
-            yield self._image(spectrum, truth.global_shifts[frame], truth.motion.blur[frame])
+            frozen = self.drift.move(ice.advance().add_(self.static_phase), frame)
+            spectrum += frozen.mul_(self.sine)
+            spectrum -= self.absorption
+            yield self._light(self._image(spectrum, truth.global_shifts[frame], truth.motion.blur[frame]))
 
     def exposed(self, *, ice: bool) -> NDArray[np.float32]:
         """The unmoved, undamaged first instant, free of shot noise: intensity relative to the mean, (height, width)."""
         spectrum = self._particles(0)
         if ice:
-            phase = torch.fft.irfft2(self._start_ice().advance(), s=self.canvas.shape) + self.static_phase
-            spectrum = spectrum + torch.fft.rfft2(phase) * self.sine
-        still = np.zeros(2)
-        image = self._image(spectrum, still, still, absorb=ice)
-        return image / np.float32(self.exposure)
+            spectrum += self._start_ice().advance().add_(self.static_phase).mul_(self.sine)
+            spectrum -= self.absorption
+        return np.asarray(self._image(spectrum, np.zeros(2), np.zeros(2)).numpy())
 
-    def _image(
-        self, spectrum: Tensor, shift: NDArray[np.float64], blur: NDArray[np.float64], *, absorb: bool = True
-    ) -> NDArray[np.float32]:
+    def _image(self, spectrum: Tensor, shift: NDArray[np.float64], blur: NDArray[np.float64]) -> Tensor:
+        """Relative intensity of the field from the transform of the contrast, which is changed."""
         if self.coma is not None:
-            spectrum = spectrum * self.coma
-        if absorb:
-            spectrum = spectrum - self.absorption
-        spectrum = spectrum * torch.exp(-2j * math.pi * shift[1] * self.k_row)
+            spectrum *= self.coma
+        spectrum *= torch.exp(-2j * math.pi * shift[1] * self.k_row)
         spectrum *= torch.exp(-2j * math.pi * shift[0] * self.k_column)
         if np.hypot(*blur) > 0.05:
             spectrum *= torch.sinc(self.k_row * blur[1] + self.k_column * blur[0])
+        (height, width), (rows, columns) = self.canvas.full_shape, self.canvas.shape
+        scale = height * width / (rows * columns)
+        half, kept = rows // 2, columns // 2
+        torch.mul(spectrum[:half, :kept], scale, out=self._full[:half, :kept])
+        torch.mul(spectrum[half:, :kept], scale, out=self._full[height - half :, :kept])
         top, left = self.canvas.offset
-        height, width = self.truth.shape
-        image = torch.fft.irfft2(spectrum, s=self.canvas.shape)[top : top + height, left : left + width]
-        image = (1 + image).clamp_(min=0.02) * self.exposure
-        return np.asarray((image * self.beam if absorb and self.beam is not None else image).numpy())
+        field = (slice(top, top + self.truth.shape[0]), slice(left, left + self.truth.shape[1]))
+        image: Tensor = torch.fft.irfft2(self._full, s=(height, width))[field]
+        return image.add_(1)
+
+    def _light(self, image: Tensor) -> NDArray[np.float32]:
+        """Electrons from relative intensity; what the linear image makes darker than 2 % stays at that."""
+        electrons = image.clamp(min=0.02).mul_(self.exposure)
+        if self.beam is not None:
+            electrons *= self.beam
+        return np.asarray(electrons.numpy())
 
     def _particles(self, frame: int) -> Tensor:
         """The transform of all particles' contrast, each at its own local displacement in a frame."""
-        in_phase, quadrature = torch.zeros(2, *self.canvas.shape).unbind()
-        top, left = self.canvas.offset
+        canvases = torch.zeros(2, *self.canvas.shape)
         for boxes in self.boxes:
-            local = self.truth.motion.local(boxes.points_px - (left, top), frame) / self.truth.pixel_size
-            place_boxes(in_phase, boxes.in_phase, boxes.points_px + local, boxes.box)
-            place_boxes(quadrature, boxes.quadrature, boxes.points_px + local, boxes.box)
-        total: Tensor = torch.fft.rfft2(in_phase).mul_(self.sine)
-        return total.add_(torch.fft.rfft2(quadrature).mul_(self.cosine))
+            local = self.truth.motion.local(boxes.points_px, frame) / self.canvas.pixel_size
+            place = (boxes.points_px + self.canvas.offset[::-1]) * self.canvas.ratio + local
+            place_boxes(canvases, boxes.transforms, place, boxes.box)
+        total: Tensor = torch.fft.rfft2(canvases[0]).mul_(self.sine)
+        return total.add_(torch.fft.rfft2(canvases[1]).mul_(self.cosine))
 
     def _project(self, models: Sequence[AtomicModel]) -> Iterator[Boxes]:
-        truth, particles = self.truth, self.truth.particles
-        offset = np.array(self.canvas.offset[::-1])
+        truth, pixel_size = self.truth, self.canvas.pixel_size
         for index, model in enumerate(models):
-            chosen = particles.chosen(particles.model == index)
-            box = fitting_box(model, truth.pixel_size, _PARTICLE_MARGIN)
-            phases = project_particles(model, chosen, truth.optics, Grid(box, truth.pixel_size))
-            angle = height_phase(truth.optics, chosen.height, Grid(box, truth.pixel_size))
-            yield Boxes(phases * torch.cos(angle), phases * torch.sin(angle), chosen.points_px + offset, box)
+            chosen = truth.particles.chosen(truth.particles.model == index)
+            grid = Grid(fitting_box(model, pixel_size, _PARTICLE_MARGIN), pixel_size)
+            phases = project_particles(model, chosen, truth.optics, grid)
+            angle = height_phase(truth.optics, chosen.height, grid)
+            yield Boxes(torch.stack([phases * torch.cos(angle), phases * torch.sin(angle)]), chosen.points_px, grid.box)
 
     def _start_ice(self) -> BrownianIce:
-        truth = self.truth
-        power = ice_phase_spectrum(self.k, truth.surroundings.ice_thickness, truth.optics.voltage)
+        truth, canvas = self.truth, self.canvas
+        power = ice_phase_spectrum(torch.sqrt(self.k_squared), truth.surroundings.ice_thickness, truth.optics.voltage)
         # Power per Å^-2 to power of a discrete transform of this many pixels.
-        pixels = self.canvas.shape[0] * self.canvas.shape[1]
-        amplitude = torch.sqrt(power * pixels) / truth.pixel_size
-        self.generator.manual_seed(self.generator.initial_seed())
+        amplitude = torch.sqrt(power * (canvas.shape[0] * canvas.shape[1])) / canvas.pixel_size
+        self.generator.manual_seed(self.ice_seed)
         return BrownianIce(amplitude, self.k_squared, truth.exposure_per_frame, self.generator)
-
-    def _warp(self, phase: Tensor, frame: int) -> Tensor:
-        """Move the ice by the local displacement of a frame."""
-        if not self.truth.motion.temporal[:, frame].any():
-            return phase
-        field = torch.zeros_like(self.drift[0])
-        for mode, amount in zip(self.drift, self.truth.motion.temporal[:, frame], strict=True):
-            field.add_(mode, alpha=float(amount))
-        height, width = self.canvas.shape
-        field[..., 0] += torch.linspace(-1, 1, width)[None, :]
-        field[..., 1] += torch.linspace(-1, 1, height)[:, None]
-        return torch.nn.functional.grid_sample(
-            phase[None, None], field[None], mode="bicubic", padding_mode="border", align_corners=True
-        )[0, 0]
 
 
 def project_particles(model: AtomicModel, particles: ParticleTruth, optics: OpticsTruth, grid: Grid) -> Tensor:
@@ -160,20 +149,21 @@ def project_particles(model: AtomicModel, particles: ParticleTruth, optics: Opti
     return project_atoms(model, frames, grid, kept) * interaction_constant(optics.voltage)
 
 
-def place_boxes(canvas: Tensor, transforms: Tensor, points_px: NDArray[np.float64], box: int) -> None:
-    """Add boxes (n, box, box // 2 + 1) to a canvas, their centres at points (n, 2), (x, y); what lies outside is cut off."""
-    height, width = canvas.shape
+def place_boxes(canvases: Tensor, transforms: Tensor, points_px: NDArray[np.float64], box: int) -> None:
+    """Add boxes (c, n, box, box // 2 + 1) to c canvases, centres at points (n, 2), (x, y); what lies outside is cut off."""
+    height, width = canvases.shape[-2:]
     whole = np.rint(points_px).astype(np.int64)
     rest = torch.from_numpy(points_px - whole).float()
     k_row, k_column = rfft_frequencies((box, box))
-    moved = transforms * torch.exp(-2j * math.pi * rest[:, 1, None, None] * k_row)
-    moved *= torch.exp(-2j * math.pi * rest[:, 0, None, None] * k_column)
-    images = torch.fft.irfft2(moved, s=(box, box))
-    for image, (x, y) in zip(images, whole - box // 2, strict=True):
+    shift = torch.exp(-2j * math.pi * rest[:, 1, None, None] * k_row) * torch.exp(
+        -2j * math.pi * rest[:, 0, None, None] * k_column
+    )
+    images = torch.fft.irfft2(transforms * shift, s=(box, box))
+    for number, (x, y) in enumerate((whole - box // 2).tolist()):
         top, left = max(0, -y), max(0, -x)
         bottom, right = min(box, height - y), min(box, width - x)
         if top < bottom and left < right:
-            canvas[y + top : y + bottom, x + left : x + right] += image[top:bottom, left:right]
+            canvases[:, y + top : y + bottom, x + left : x + right] += images[:, number, top:bottom, left:right]
 
 
 def height_phase(optics: OpticsTruth, heights: NDArray[np.float64], grid: Grid) -> Tensor:
@@ -218,27 +208,28 @@ def coma_phase(optics: OpticsTruth, k_row: Tensor, k_column: Tensor) -> Tensor |
     return torch.polar(torch.ones_like(angle), -angle)
 
 
-def _dense_fields(truth: MovieTruth, canvas: Canvas) -> Tensor:
-    """What each temporal mode of the local motion takes from the place at which a pixel looks into the ice.
-
-    Returns:
-        (modes, height, width, 2) in halves of the canvas, (x, y), the units of `grid_sample`; zero motion gives zero.
-    """
-    height, width = canvas.shape
-    top, left = canvas.offset
-    points = field_points(truth.shape, canvas.knots)
-    basis = local_basis(points, truth.shape, truth.motion.bell)
-    knots = -(basis @ np.swapaxes(truth.motion.coefficients, 1, 2)) / truth.pixel_size * (2 / (width - 1), 2 / (height - 1))
-    field = torch.from_numpy(knots).float().reshape(-1, canvas.knots, canvas.knots, 2).permute(0, 3, 1, 2)
-    dense = torch.nn.functional.interpolate(field, size=truth.shape, mode="bicubic", align_corners=True)
-    below, right = height - top - truth.shape[0], width - left - truth.shape[1]
-    padded = torch.nn.functional.pad(dense, (left, right, top, below), mode="replicate")
-    return padded.permute(0, 2, 3, 1).contiguous()
+def band_limit(resolution: float, k_row: Tensor, k_column: Tensor) -> Tensor:
+    """1 at low frequency, falling to 0 over the last tenth before 1 / resolution."""
+    k = torch.sqrt(k_row**2 + k_column**2) * resolution
+    return 0.5 + 0.5 * torch.cos(math.pi * ((k - 0.9) / 0.1).clamp(0, 1))
 
 
-def _plan_canvas(truth: MovieTruth) -> Canvas:
-    """Large enough that nothing that leaves the field on one side comes back on the other."""
-    reach = float(np.abs(truth.global_shifts).max()) if truth.frames > 1 else 0.0
-    margin = math.ceil((reach + 20.0) / truth.pixel_size) + 16
-    height, width = (fast_size(side + 2 * margin) for side in truth.shape)
-    return Canvas((height, width), ((height - truth.shape[0]) // 2, (width - truth.shape[1]) // 2))
+def plan_canvas(truth: MovieTruth) -> Canvas:
+    """Large enough that nothing that leaves the field on one side comes back on the other; coarse pixels if they suffice."""
+    reach = float(np.abs(truth.global_shifts).max()) + truth.motion.amplitude
+    margin = math.ceil((reach + 30.0) / truth.pixel_size) + 16
+    wanted = min(1.0, 2 * truth.pixel_size / truth.resolution)
+    part, whole = min((pair for pair in _RATIOS if pair[0] / pair[1] >= wanted - 1e-9), key=lambda pair: pair[0] / pair[1])
+    height, width = (_full_size(side + 2 * margin, part, whole) for side in truth.shape)
+    offset = ((height - truth.shape[0]) // 2, (width - truth.shape[1]) // 2)
+    return Canvas((height * part // whole, width * part // whole), (height, width), offset, truth.pixel_size * whole / part)
+
+
+_RATIOS = ((1, 4), (1, 3), (2, 5), (1, 2), (3, 5), (2, 3), (3, 4), (4, 5), (5, 6), (9, 10), (1, 1))
+
+
+def _full_size(minimum: int, part: int, whole: int) -> int:
+    size = fast_size(minimum)
+    while size % whole or (size * part // whole) % 2:
+        size = fast_size(size + 2)
+    return size

@@ -6,10 +6,12 @@ took away (at most a few per cent) is added as a sparse process of its own. The 
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 _BITS = 16
 _CELLS = 1 << _BITS
+_LARGEST = 100
+"""Above any number a tabulated mean can give."""
 
 
 class PoissonSampler:
@@ -18,8 +20,8 @@ class PoissonSampler:
     def __init__(self, mean: float, levels: int = 64) -> None:
         self.step = max(2.0 * mean / levels, 1e-9)
         self.levels = levels
-        self._tables = [_inverse_table(level * self.step) for level in range(levels)]
-        self.table = np.stack(self._tables)
+        self.distribution = special.pdtr(np.arange(_LARGEST)[None, :], np.arange(levels)[:, None] * self.step)
+        self.table = np.concatenate([_inverse_table(row) for row in self.distribution])
 
     def draw(self, means: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Numbers of the shape of `means`, at most 254."""
@@ -32,11 +34,11 @@ class PoissonSampler:
         index = level.astype(np.int32)
         index <<= _BITS
         index |= cell
-        drawn = self.table.ravel().take(index)
+        drawn = self.table.take(index)
         # Cells in which the distribution steps are settled with the bits the table has no room for.
         split = np.flatnonzero(drawn == 255)
         position = (cell[split] + rng.random(split.size)) / _CELLS
-        drawn[split] = np.asarray(stats.poisson.ppf(position, level[split] * self.step)).astype(np.uint8)
+        drawn[split] = (self.distribution[level[split]] < position[:, None]).sum(axis=1)
         self._add_rest(drawn, flat - level * np.float32(self.step), rng)
         if large.size:
             drawn[large] = np.minimum(rng.poisson(flat[large]), 254)
@@ -46,14 +48,13 @@ class PoissonSampler:
         """Add events of mean `rest`, which is below `step`: an even shower of which each pixel keeps its share."""
         count = rng.poisson(self.step * drawn.size)
         place = rng.integers(0, drawn.size, count)
-        place = place[rng.random(count) * self.step < rest[place]]
-        np.add.at(drawn, place, 1)
+        place, times = np.unique(place[rng.random(count) * self.step < rest[place]], return_counts=True)
+        drawn[place] += times.astype(np.uint8)
 
 
-def _inverse_table(mean: float) -> NDArray[np.uint8]:
+def _inverse_table(distribution: NDArray[np.float64]) -> NDArray[np.uint8]:
     """For each of 65536 cells of probability the number all of it stands for, or 255 where it holds a step."""
-    numbers = np.arange(0, 250)
     edges = np.arange(_CELLS + 1) / _CELLS
-    below = np.searchsorted(stats.poisson.cdf(numbers, mean), edges, side="left")
+    below = np.searchsorted(distribution, edges, side="left")
     low, high = below[:-1], below[1:]
     return np.where(low == high, low, 255).astype(np.uint8)

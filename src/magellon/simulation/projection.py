@@ -114,7 +114,7 @@ def _project_chunk(
         if not chosen.any():
             continue
         # (n, atoms, 2) as (y, x).
-        points = np.einsum("ak,nik->nai", model.positions[chosen], scaled[:, ::-1]) + fine // 2
+        points = model.positions[chosen] @ np.swapaxes(scaled[:, ::-1], 1, 2) + np.float32(fine // 2)
         counts = _spread(points, fine, None if kept is None else kept[:, chosen])
         transform = torch.fft.rfft2(counts)
         total += transform[:, rows, : grid.box // 2 + 1] * factors[species]

@@ -45,6 +45,7 @@ def sample_movie(spec: SessionSpec, actors: Cast, index: int) -> MovieTruth:
         spec.exposure_per_frame,
         spec.stored_per_frame,
         spec.pre_exposure,
+        spec.resolution,
         optics,
         surroundings,
         motion,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from magellon.units import AngstromPerPixel, Exposure, Kilovolt, Millimetre, Pixel
+from magellon.units import Angstrom, AngstromPerPixel, Exposure, Kilovolt, Millimetre, Pixel
 
 Range = tuple[float, float]
 """Lowest and highest value; equal: that value."""
@@ -48,9 +48,11 @@ class SpecimenRanges:
     preferred_views: Range = (0.0, 0.4)
     """Fraction of particles near one of a few views; the others are uniform."""
     broken: Range = (0.0, 0.04)
-    """Fractions of particles of each kind."""
+    """Fraction of particles that lost a part."""
     denatured: Range = (0.0, 0.04)
+    """Fraction of particles unfolded at the air-water interface."""
     foreign: Range = (0.0, 0.02)
+    """Fraction of particles that are another protein."""
     contamination: Range = (0.0, 2.0)
     """Ice crystals and other contamination, number in a field."""
     carbon: float = 0.15
@@ -88,6 +90,7 @@ class DetectorRanges:
     dead_pixels: Range = (5.0, 30.0)
     """In a field of 2048 x 2048."""
     hot_pixels: Range = (5.0, 30.0)
+    """In a field of 2048 x 2048."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,23 @@ class SessionSpec:
     """A whole session. Same values, same bytes."""
 
     movies: int = 10
+    """Number of movies."""
     size: Pixel = 2048
-    """Height, and width unless that is given."""
+    """Height of a frame, and its width unless that is given."""
     width: Pixel | None = None
+    """Width of a frame; None: its height."""
     frames: int = 24
+    """Frames in a movie (EER: groups of raw frames)."""
     pixel_size: AngstromPerPixel = 1.2
+    """Nominal pixel size."""
     seed: int = 1
+    """Of all random numbers: the same seed gives the same bytes."""
     format: Literal["tiff", "mrc", "eer"] = "tiff"
+    """Of the movies: TIFF (LZW, uint8), MRC or EER."""
     mrc_mode: Literal["int8", "float16"] = "int8"
+    """Type of the pixels of MRC movies."""
+    resolution: Angstrom = 3.0
+    """Finest detail of the specimen that is rendered; noise reaches to Nyquist."""
     eer_raw_frames: int | None = None
     """EER only: raw frames in the file for each of `frames`, which are those that move; None: so that each pixel of a raw frame
     receives at most a tenth of an electron."""
@@ -113,20 +125,31 @@ class SessionSpec:
     pdb: Path | None = None
     """A PDB or mmCIF file (may be gzipped) instead of a phantom; its first biological assembly."""
     voltage: Kilovolt = 300.0
+    """Acceleration voltage."""
     spherical_aberration: Millimetre = 2.7
+    """Spherical aberration of the objective lens."""
     amplitude_contrast: float = 0.1
+    """Fraction of amplitude contrast."""
     exposure_per_frame: Exposure = 1.04
+    """On the specimen, for each of `frames`."""
     pre_exposure: Exposure = 0.0
+    """On the specimen, before the first frame."""
     name: str = "sim"
+    """Of the session, and the beginning of its movies' names."""
     gain_rotation: int = 0
     """0, 90, 180 or 270: how the gain file must be turned to lie as the movies do, before the flip."""
     gain_flip: Literal["none", "x", "y"] = "none"
+    """Mirror the rotated gain file left-right (x) or top-bottom (y) to make it lie as the movies do."""
     truth_images: bool = False
     """Also write truth/NAME_exposure.mrc (noise-free, unmoved, undamaged) and truth/NAME_particles.mrc (without ice)."""
     optics: OpticsRanges = field(default_factory=OpticsRanges)
+    """Ranges of the microscope's values."""
     specimen: SpecimenRanges = field(default_factory=SpecimenRanges)
+    """Ranges of the ice's and the particles' values."""
     motion: MotionRanges = field(default_factory=MotionRanges)
+    """Ranges of the motion's values."""
     camera: DetectorRanges = field(default_factory=DetectorRanges)
+    """Ranges of the camera's values."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -22,13 +22,27 @@ _LARGEST_PHASE = 0.6
 
 @dataclass(frozen=True)
 class Canvas:
-    """The area that is rendered, and where the field lies in it."""
+    """The area that is rendered, coarsely, and where the field lies in it."""
 
     shape: tuple[int, int]
+    """Coarse pixels, fine enough for the resolution that is rendered."""
+    full_shape: tuple[int, int]
+    """The same area in the movie's pixels."""
     offset: tuple[int, int]
-    """Row and column of the field's first pixel."""
-    knots: int = 17
-    """Along each side, at which the local displacement is evaluated."""
+    """Row and column of the field's first pixel, in the movie's pixels."""
+    pixel_size: float
+    """Of the coarse pixels, Å."""
+
+    @property
+    def ratio(self) -> float:
+        """Coarse pixels per pixel of the movie. Sample 0 is common to both."""
+        return self.shape[0] / self.full_shape[0]
+
+    def field_axes(self) -> tuple[Tensor, Tensor]:
+        """Where the coarse rows (height, 1) and columns (1, width) lie in the field, in the movie's pixels."""
+        y = torch.arange(self.shape[0], dtype=torch.float32) / self.ratio - self.offset[0]
+        x = torch.arange(self.shape[1], dtype=torch.float32) / self.ratio - self.offset[1]
+        return y[:, None], x[None, :]
 
 
 @dataclass(frozen=True)
@@ -45,16 +59,14 @@ def render_static(truth: MovieTruth, canvas: Canvas, rng: np.random.Generator) -
     """Phase and absorption of all that stays as it is, and the beam's profile over the field (None: flat)."""
     around, optics, pixel_size = truth.surroundings, truth.optics, truth.pixel_size
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    height, width = canvas.shape
-    y = (torch.arange(height, dtype=torch.float32) - canvas.offset[0])[:, None]
-    x = (torch.arange(width, dtype=torch.float32) - canvas.offset[1])[None, :]
+    y, x = canvas.field_axes()
     gradient_x, gradient_y = around.ice_gradient
-    thickness = smooth_noise(canvas.shape, 600 / pixel_size, generator) * around.ice_roughness
+    thickness = smooth_noise(canvas.shape, 600 / canvas.pixel_size, generator) * around.ice_roughness
     thickness += gradient_x * (x / truth.shape[1] - 0.5) + gradient_y * (y / truth.shape[0] - 0.5)
     thickness *= around.ice_thickness
     for blob in around.contamination:
         distance = torch.sqrt((x - blob.x_px) ** 2 + (y - blob.y_px) ** 2) / blob.radius_px
-        thickness += blob.thickness * _crystal(distance, canvas, blob.radius_px, generator)
+        thickness += blob.thickness * _crystal(distance, canvas, blob.radius_px * canvas.ratio, generator)
     phase = interaction_constant(optics.voltage) * ice_potential() * thickness
     absorption = thickness / inelastic_path(optics.voltage)
     if around.carbon is not None:
@@ -106,12 +118,12 @@ def _film(circle: tuple[float, float, float], x: Tensor, y: Tensor, softness_px:
 
 def _carbon_texture(truth: MovieTruth, canvas: Canvas, generator: torch.Generator) -> Tensor:
     """Phase of amorphous carbon about its mean, which does not move under the beam."""
-    k_row, k_column = rfft_frequencies(canvas.shape, truth.pixel_size)
+    k_row, k_column = rfft_frequencies(canvas.shape, canvas.pixel_size)
     k_squared = k_row**2 + k_column**2
     factor = electron_form_factor("C", k_squared)
     structure = 0.1 + 0.9 * torch.sigmoid((torch.sqrt(k_squared) - 0.3) / 0.06)
     constant = interaction_constant(truth.optics.voltage)
     power = constant**2 * truth.surroundings.carbon_thickness * _CARBON_DENSITY * factor**2 * structure
-    amplitude = torch.sqrt(power * (canvas.shape[0] * canvas.shape[1])) / truth.pixel_size
+    amplitude = torch.sqrt(power * (canvas.shape[0] * canvas.shape[1])) / canvas.pixel_size
     texture: Tensor = torch.fft.irfft2(complex_noise(amplitude.shape, generator) * amplitude, s=canvas.shape)
     return texture

@@ -146,6 +146,8 @@ class MovieTruth:
     stored_per_frame: int
     """Frames in the file for each of those: more than one only in EER movies."""
     pre_exposure: float
+    resolution: float
+    """Finest detail that was rendered, Å."""
     optics: OpticsTruth
     surroundings: SurroundingsTruth
     motion: Motion
@@ -265,7 +267,10 @@ def parse_movie(document: Mapping[str, Any]) -> MovieTruth:
     lengths = ("x_px", "y_px", "rot", "tilt", "psi", "height")
     columns = {key: np.asarray(particles[key], dtype=np.float64) for key in lengths}
     return MovieTruth(
-        **{key: document[key] for key in ("name", "file", "index", "exposure_per_frame", "stored_per_frame", "pre_exposure")},
+        **{
+            key: document[key]
+            for key in ("name", "file", "index", "exposure_per_frame", "stored_per_frame", "pre_exposure", "resolution")
+        },
         shape=tuple(document["shape"]),
         optics=OpticsTruth(**optics),
         surroundings=SurroundingsTruth(**around),
