@@ -45,8 +45,11 @@ class RelionSession(Backend[SessionStarInput, RelionSessionParams, SessionStarOu
         if fitted:
             write_star(ctf_star, tabulate_ctf(fitted, optics, folders))
         context.progress(0.2, f"{len(corrected)} micrographs, {len(fitted)} with CTF")
-        count = write_particles(particles_star, extracted, optics, folders) if extracted else None
-        context.progress(0.9, f"{count.written if count else 0} particles")
+        count = None
+        if extracted:
+            count = write_particles(
+                particles_star, extracted, optics, folders, lambda part, text: context.progress(0.2 + 0.7 * part, text)
+            )
         write_summary(folder / "summary.json", summarise_session(items, count))
         return SessionStarOutput(
             corrected_micrographs=corrected_star if corrected else None,

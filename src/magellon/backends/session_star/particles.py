@@ -1,7 +1,7 @@
 """`particles.star` of a session: the particles of all micrographs, streamed, as there may be millions."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from magellon.io.star import format_value, read_star, write_star
 _CATEGORY = "particle_extraction"
 _NEEDS_QUOTES = re.compile(r"[\s'\"#]")
 _BLOCK = "particles"
+_REPORT_EVERY = 50
+"""Micrographs between two reports: a fraction of a second."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,11 @@ class ParticleCount:
 
 
 def write_particles(
-    path: Path, items: Sequence[SessionItem], optics: Mapping[str, MicrographOptics], folders: Mapping[str, str]
+    path: Path,
+    items: Sequence[SessionItem],
+    optics: Mapping[str, MicrographOptics],
+    folders: Mapping[str, str],
+    report: Callable[[float, str], None] = lambda fraction, message: None,
 ) -> ParticleCount:
     """Write the particles of all items, in their order.
 
@@ -35,6 +41,7 @@ def write_particles(
 
     Args:
         items: with particle extraction, at least one.
+        report: called with the fraction done now and then; may raise to stop.
 
     Raises:
         BadInput: a particle file is damaged, or does not hold as many particles as announced.
@@ -50,8 +57,10 @@ def write_particles(
         with open(temporary, "a", encoding="utf-8") as file:
             file.write(f"\n# version 30001\n\ndata_{_BLOCK}\n\nloop_\n")
             file.writelines(f"_{label} #{number}\n" for number, label in enumerate(common, start=1))
-            for item in chosen:
+            for number, item in enumerate(chosen, start=1):
                 file.writelines(_format_rows(item, common, groups.numbers[_group(item, optics)], folders))
+                if number % _REPORT_EVERY == 0:
+                    report(number / len(chosen), f"particles of {number} of {len(chosen)} micrographs")
             file.write("\n")
     written = sum(_particles(item).count for item in chosen)
     return ParticleCount(written, sum(_particles(item).count for item in filled) - written)
