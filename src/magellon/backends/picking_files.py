@@ -9,12 +9,31 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from magellon.algorithms.picking.peaks import Peaks
+from magellon.contracts import Micrograph, PickingOutput, Picks
 from magellon.io.picture import contrast, shrink
 from magellon.io.star import StarTable, write_star
 
 PICTURE_SIZE = 1024
 CIRCLE = (255, 214, 10)
 TINT = (255, 64, 64)
+
+
+def write_picking_output(
+    folder: Path, micrograph: Micrograph, image: Tensor, diameter: float, peaks: Peaks, usable: Tensor
+) -> PickingOutput:
+    """Write both files into `folder` and describe them.
+
+    Args:
+        image: (height, width), the micrograph's pixels.
+        diameter: Å.
+        usable: (h, w) bool of any size, stretched over the image.
+    """
+    star, picture = (folder / f"{micrograph.name}_{end}" for end in ("autopick.star", "picks.png"))
+    write_autopick_star(star, peaks)
+    write_picks_picture(picture, image, diameter / micrograph.pixel_size, peaks, usable)
+    masked = int((~usable).sum()) / usable.numel()
+    picks = Picks(path=star, count=len(peaks), diameter=diameter)
+    return PickingOutput(picks=picks, picture=picture, masked_fraction=round(masked, 4))
 
 
 def write_autopick_star(path: Path, peaks: Peaks) -> None:

@@ -4,7 +4,8 @@
 """
 
 from magellon.algorithms.picking.blobs import pick_dog
+from magellon.algorithms.picking.diameter import DiameterProposal, propose_diameter
 from magellon.algorithms.picking.mask import mask_contamination
 from magellon.algorithms.picking.peaks import Peaks
 
-__all__ = ["Peaks", "mask_contamination", "pick_dog"]
+__all__ = ["DiameterProposal", "Peaks", "mask_contamination", "pick_dog", "propose_diameter"]

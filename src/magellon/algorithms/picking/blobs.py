@@ -105,12 +105,12 @@ def prepare_field(
     return prepare_scene(flat, allowed, math.ceil(PROFILE_DIAMETERS * cells)), flat
 
 
-def find_particles(scene: Scene, flat: Tensor, cells: float, settings: DogSettings) -> Candidates:
+def find_particles(scene: Scene, flat: Tensor, cells: float, settings: DogSettings, looks: int = LOOKS) -> Candidates:
     """The first look that finds most, then the looks with the profile of what was found before."""
     radius = math.ceil(PROFILE_DIAMETERS * cells)
     first = [scene.detect(kernel, settings.separation * cells) for kernel in first_kernels(cells, radius, flat)]
     found = max(first, key=lambda candidates: candidates.model.gain)
-    for _ in range(LOOKS):
+    for _ in range(looks):
         again = _look_again(scene, flat, found, cells, settings)
         if again is None:
             break

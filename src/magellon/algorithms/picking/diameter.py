@@ -13,10 +13,10 @@ from torch import Tensor
 
 from magellon.algorithms.picking.blobs import (
     CELLS_PER_DIAMETER,
+    FEWEST_FOR_PROFILE,
     DogSettings,
     cut_windows,
     find_particles,
-    first_kernels,
     prepare_field,
     ring_index,
 )
@@ -28,13 +28,13 @@ SMALLEST, LARGEST = 60.0, 600.0
 STEP = 1.3
 SCAN_CELLS = 10
 """Per diameter in the search."""
-DISTINCTNESS = 6
+DISTINCTNESS = 5
 """Power of the typical score in the search's criterion: pieces of particles are many, whole ones stand out."""
 EXTENT = 1.2
 """Radius to which picks are looked at, in diameters of the search."""
-EDGE = 0.1
+EDGE = 0.07
 """Of the typical darkness inside: below it the particle has ended."""
-LARGER = 1.06
+LARGER = 1.0
 """Longest extent over what the edge gives: the last thin ends of a particle never reach the edge's level."""
 FALLBACK = 160.0
 
@@ -87,15 +87,12 @@ def _measure_merit(fine: Field, diameter: float) -> float:
     if prepared is None:
         return 0.0
     scene, flat = prepared
-    cells = diameter / field.pixel_size
-    best = 0.0
-    for kernel in first_kernels(cells, math.ceil(0.75 * cells), flat):
-        found = scene.detect(kernel, 0.5 * cells)
-        scores = found.accept()[1]
-        if found.model.gain > 0 and scores.numel() >= 3:
-            share = float(usable.sum()) / usable.numel()
-            best = max(best, scores.numel() / share * float(scores.median()) ** DISTINCTNESS)
-    return best
+    found = find_particles(scene, flat, diameter / field.pixel_size, DogSettings(), looks=1)
+    scores = found.accept()[1]
+    if found.model.gain == 0 or scores.numel() < FEWEST_FOR_PROFILE:
+        return 0.0
+    share = float(usable.sum()) / usable.numel()
+    return scores.numel() / share * float(scores.median()) ** DISTINCTNESS
 
 
 def _measure_extent(fine: Field, diameter: float, limits: tuple[float, float]) -> DiameterProposal:
