@@ -19,7 +19,6 @@ help:  ## what there is
 # torch comes first and pinned: resolved together with the rest, an open range can pull gigabytes of another build.
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=23.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
