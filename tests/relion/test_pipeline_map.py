@@ -156,9 +156,14 @@ def test_polishing_runs_on_our_motion_and_finds_the_true_tracks(moving: Path, re
         "mask_create", cwd=moving, i="half1_class001_unfil.mrc", o="mask.mrc", lowpass=20, ini_threshold=0, width_soft_edge=6
     )
     halves = ("half1_class001_unfil.mrc", "half2_class001_unfil.mrc")
-    relion("postprocess", cwd=moving, i=halves[0], i2=halves[1], o="post", mask="mask.mrc", angpix=PIXEL)
+    (moving / "PostProcess").mkdir()
     relion(
-        "motion_refine", cwd=moving, i="particles.star", f="post.star", m1=halves[0], m2=halves[1], mask="mask.mrc",
+        "postprocess", cwd=moving, i=halves[0], i2=halves[1], o="PostProcess/postprocess", mask="mask.mrc", angpix=PIXEL,
+        allow_error="gs -sDEVICE",
+    )  # fmt: skip
+    relion(
+        "motion_refine", cwd=moving, i="particles.star", f="PostProcess/postprocess.star", m1=halves[0], m2=halves[1],
+        mask="mask.mrc",
         corr_mic="corrected_micrographs.star", o="Polish/", combine_frames=True, bfac_minfreq=20, max_MG=0,
         allow_error="gs -sDEVICE",
     )  # fmt: skip
