@@ -49,7 +49,11 @@ def describe_file(path: Path | str, size: int = 1024) -> FileDescription:
     Raises:
         BadInput: damaged, or a format that is not supported.
     """
-    path = Path(path)
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd pixels are shown, not refused
+        return _describe(Path(path), size)
+
+
+def _describe(path: Path, size: int) -> FileDescription:
     suffix = find_suffix(path)
     if suffix in _MRC:
         return _describe_mrc(path, size)
@@ -206,7 +210,7 @@ def _describe_star(path: Path) -> FileDescription:
 
 def _standardise(image: NDArray[Any]) -> NDArray[np.float32]:
     values = image.astype(np.float32)
-    scaled: NDArray[np.float32] = (values - values.mean()) / max(float(values.std()), 1e-12)
+    scaled: NDArray[np.float32] = (values - values.mean()) / max(float(values.std(dtype=np.float64)), 1e-12)
     return scaled
 
 

@@ -23,6 +23,7 @@ from magellon.io.mrc import open_mrc, require_finite
 from magellon.io.tiff import TiffFile
 
 Flip = Literal["none", "x", "y"]
+_MAX_FACTOR = 1e6
 GAIN_SUFFIXES = (".mrc", ".mrcs", ".tif", ".tiff", ".gain", ".dm4", ".dm3")
 
 
@@ -49,9 +50,20 @@ def read_gain(
         raise BadInput(f"{path}: the gain is 0 everywhere")
     gain = match_shape(turn(image, rotation, flip), shape, path)
     if movie_format == "eer" and find_suffix(path) != ".gain":
-        mean = gain.mean(dtype=np.float64)
-        gain = np.divide(mean, gain, out=np.zeros(gain.shape), where=gain > 0).astype(np.float32)
+        gain = _invert(gain, path)
     return np.ascontiguousarray(gain, dtype=np.float32)
+
+
+def _invert(gain: NDArray[np.float32], path: Path | str) -> NDArray[np.float32]:
+    """mean / gain; 0 stays 0."""
+    mean = gain.mean(dtype=np.float64)
+    factors = np.divide(mean, gain, out=np.zeros(gain.shape), where=gain > 0)
+    if factors.max() > _MAX_FACTOR:
+        raise BadInput(
+            f"{path}: the gain is {gain[gain > 0].min():g} somewhere, with a mean of {mean:g}: it cannot be divided by"
+        )
+    inverted: NDArray[np.float32] = factors.astype(np.float32)
+    return inverted
 
 
 def read_reference_image(path: Path | str) -> NDArray[np.float32]:
@@ -65,21 +77,21 @@ def read_reference_image(path: Path | str) -> NDArray[np.float32]:
         with open_mrc(path) as mrc:
             if len(mrc) != 1:
                 raise BadInput(f"{path}: one image expected, the file holds {len(mrc)}")
-            return _as_float32(mrc.read(0))
+            return _as_float32(mrc.read(0), path)
     if suffix in {".tif", ".tiff", ".gain"}:
         with TiffFile(path) as tiff:
-            image = tiff.read(0)
-        require_finite(image, str(path))
-        return _as_float32(image if suffix == ".gain" else image[::-1])
+            image = _as_float32(tiff.read(0), path)
+        return image if suffix == ".gain" else image[::-1]
     if suffix in {".dm3", ".dm4"}:
-        image = read_dm4(path)
-        require_finite(image, str(path))
-        return _as_float32(image[::-1])
+        return _as_float32(read_dm4(path), path)[::-1]
     raise BadInput(f"{path}: not a gain reference or map: its name ends in none of {', '.join(GAIN_SUFFIXES)}")
 
 
-def _as_float32(image: NDArray[Any]) -> NDArray[np.float32]:
-    return image.astype(np.float32, copy=False)
+def _as_float32(image: NDArray[Any], path: Path | str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        converted = image.astype(np.float32, copy=False)
+    require_finite(converted, str(path))
+    return converted
 
 
 def turn(image: NDArray[Any], rotation: int, flip: Flip) -> NDArray[Any]:

@@ -19,7 +19,8 @@ def contrast(image: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES
 
     The percentiles are those of at most about a million pixels on a regular grid.
     """
-    values = np.asarray(image, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        values = np.asarray(image, dtype=np.float32)
     step = max(int((values.size / _SAMPLES) ** 0.5), 1)
     sample = values[::step, ::step]
     sample = sample[np.isfinite(sample)]
@@ -28,7 +29,8 @@ def contrast(image: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES
     low, high = (float(level) for level in np.percentile(sample, percentiles))
     if high <= low:
         low, high = low - 0.5, low + 0.5
-    scaled = np.clip((values - np.float32(low)) * np.float32(255.0 / (high - low)), 0, 255)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip((values - np.float32(low)) * np.float32(255.0 / (high - low)), 0, 255)
     shown: NDArray[np.uint8] = np.nan_to_num(np.rint(scaled), nan=0.0).astype(np.uint8)
     return shown
 

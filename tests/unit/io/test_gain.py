@@ -100,6 +100,14 @@ def test_gains_of_eer_movies(tmp_path: Path) -> None:
     assert read("gain.mrc")[2, 1] == 0, "dead pixels stay dead"
 
 
+def test_a_gain_too_small_to_divide_by(tmp_path: Path) -> None:
+    image = GAIN.copy()
+    image[2, 1] = 1e-30
+    write_mrc(tmp_path / "gain.mrc", image, 1.0)
+    with pytest.raises(BadInput, match=r"gain\.mrc: the gain is 1e-30 somewhere"):
+        read_gain(tmp_path / "gain.mrc", movie_format="eer", shape=(6, 4))
+
+
 def test_whole_factors_are_averaged_or_replicated(tmp_path: Path) -> None:
     path = tmp_path / "gain.mrc"
     write_mrc(path, GAIN, 1.0)
