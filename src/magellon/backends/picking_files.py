@@ -10,7 +10,7 @@ from torch import Tensor
 
 from magellon.algorithms.picking.peaks import Peaks
 from magellon.contracts import Micrograph, PickingOutput, Picks
-from magellon.io.picture import contrast, shrink
+from magellon.io.picture import PERCENTILES, shrink
 from magellon.io.star import StarTable, write_star
 
 PICTURE_SIZE = 1024
@@ -59,14 +59,17 @@ def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Pe
         diameter_px: in its pixels.
         usable: (h, w) bool of any size, stretched over the image.
     """
-    grey = _low_pass(image, diameter_px)
-    scale = image.shape[1] / grey.shape[1]
+    smoothed = _low_pass(image, diameter_px)
+    scale = image.shape[1] / smoothed.shape[1]
     excluded = Image.fromarray((~usable.cpu().numpy()).astype(np.uint8)).resize(
-        (grey.shape[1], grey.shape[0]), Image.Resampling.NEAREST
+        (smoothed.shape[1], smoothed.shape[0]), Image.Resampling.NEAREST
     )
+    inside = np.asarray(excluded) > 0
+    # Contrast of the part that was picked: a dark crystal must not take it all.
+    low, high = np.percentile(smoothed[~inside] if not inside.all() else smoothed, PERCENTILES)
+    grey = np.clip((smoothed - low) * (255 / max(high - low, 1e-12)), 0, 255)
     colour = np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
-    inside = np.asarray(excluded)[:, :, None] > 0
-    colour = np.where(inside, 0.75 * colour + 0.25 * np.array(TINT, dtype=np.float32), colour)
+    colour = np.where(inside[:, :, None], 0.75 * colour + 0.25 * np.array(TINT, dtype=np.float32), colour)
     picture = Image.fromarray(np.rint(colour).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     radius = max(diameter_px / scale / 2, 2.0)
@@ -76,7 +79,7 @@ def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Pe
     picture.save(path, format="PNG")
 
 
-def _low_pass(image: Tensor, diameter_px: float) -> NDArray[np.uint8]:
+def _low_pass(image: Tensor, diameter_px: float) -> NDArray[np.float32]:
     """At most 1024 px and smoothed to about a tenth of the particle, as particles are seen best."""
     small = torch.from_numpy(np.ascontiguousarray(shrink(image.cpu().numpy(), PICTURE_SIZE)))
     sigma = min(diameter_px * small.shape[1] / image.shape[1] / 20, 8.0)
@@ -88,4 +91,5 @@ def _low_pass(image: Tensor, diameter_px: float) -> NDArray[np.uint8]:
         padded = torch.nn.functional.pad(small[None, None], (size // 2,) * 4, mode="reflect")
         blurred = torch.nn.functional.conv2d(padded, weights[None, None, :, None])
         small = torch.nn.functional.conv2d(blurred, weights[None, None, None, :])[0, 0]
-    return contrast(small.numpy())
+    smoothed: NDArray[np.float32] = small.numpy()
+    return smoothed

@@ -20,6 +20,7 @@ from magellon.algorithms.picking.field import (
     flatten_background,
     reduce_micrograph,
     resize_mask,
+    robust_scale,
 )
 from magellon.algorithms.picking.peaks import Peaks
 
@@ -29,6 +30,10 @@ PROFILE_DIAMETERS = 0.75
 """Radius to which the profile of found particles is averaged."""
 CLIP_SIGMAS = 4.0
 """Cells are limited to this, so that fringes and dirt weigh no more than particles."""
+FEWEST_TO_COMPARE = 5
+DARK_SIGMAS = 6.0
+DARK_RATIO = 1.5
+"""A pick darker than most by this many spreads and this share of their darkness is no particle."""
 LOOKS = 2
 """With the profile of what was found before."""
 FEWEST_FOR_PROFILE = 3
@@ -81,7 +86,29 @@ def pick_field(field: Field, diameter: float, settings: DogSettings, usable: Ten
     scene, flat = prepared
     found = find_particles(scene, flat, diameter / field.pixel_size, settings)
     positions, scores = found.accept(settings.threshold)
-    return Peaks(field.to_micrograph(positions), scores)
+    kept = ~find_too_dark(field, usable, positions, diameter / field.pixel_size)
+    return Peaks(field.to_micrograph(positions[kept]), scores[kept])
+
+
+def find_too_dark(field: Field, usable: Tensor, positions: Tensor, cells: float) -> Tensor:
+    """Which picks are far darker than most: ice crystals and the like of about a particle's size.
+
+    Args:
+        positions: (n, 2), (y, x) in cells.
+        cells: the particle's diameter.
+
+    Returns:
+        (n,) bool.
+    """
+    flat = flatten_background(field.image, usable, 2 * BACKGROUND_DIAMETERS * cells)
+    radius = max(1, round(cells / 4))
+    mean = torch.nn.functional.avg_pool2d(flat[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
+    nearest = positions.round().long()
+    darkness = -mean[nearest[:, 0], nearest[:, 1]]
+    centre, spread = robust_scale(darkness)
+    if darkness.numel() < FEWEST_TO_COMPARE:
+        return torch.zeros_like(darkness, dtype=torch.bool)
+    return darkness - centre > max(DARK_SIGMAS * spread, DARK_RATIO * abs(centre))
 
 
 def prepare_field(

@@ -35,6 +35,8 @@ LEVEL_SIGMAS = 6.0
 """A region or cell this far from the ice's level, in the ice's own spread, is no ice."""
 LEAST_CONTRAST = 2.0
 """In standard deviations of the smoothed noise: what differs less is left in, however even the ice is."""
+LEAST_AREA = 1.0
+"""Of a region that is left out, in squared diameters: smaller is chance, and what is smaller is not a risk to many picks."""
 LEAST_REGION = 0.1
 """Of the usable area: ice is the brightest region at least this large."""
 
@@ -70,6 +72,7 @@ def mask_field(field: Field, diameter: float, margin: float = 0.5) -> Tensor:
     least = LEAST_CONTRAST * _smoothed_noise(image, sigma)
     edges, ice = _divide(level, cells, least)
     bad = edges | _off_level(level, ice, least)
+    bad = _drop_small(bad, LEAST_AREA * cells**2)
     if bool(bad.any()):
         bad = _grow_into_dark(bad, smoothed, level, ice, cells, least)
     bad = bad | _odd_grain(image, ice, cells)
@@ -140,6 +143,14 @@ def _grow_into_dark(bad: Tensor, smoothed: Tensor, level: Tensor, ice: Tensor, c
             break
         bad = wider
     return bad
+
+
+def _drop_small(mask: Tensor, area: float) -> Tensor:
+    """Without connected parts (8-connected) of fewer cells than `area`."""
+    labels, count = ndimage.label(mask.cpu().numpy(), structure=torch.ones(3, 3).numpy())
+    regions = torch.from_numpy(labels).to(mask.device)
+    sizes = torch.bincount(regions.flatten(), minlength=count + 1)
+    return mask & (sizes[regions.long()] >= area)
 
 
 def _odd_grain(image: Tensor, ice: Tensor, cells: float) -> Tensor:
