@@ -8,7 +8,7 @@ from magellon.errors import BadInput
 from magellon.io.eer_header import read_eer_header
 from magellon.io.files import find_suffix
 from magellon.io.mrc_header import read_mrc_header
-from magellon.io.tiff_header import find_packing, find_pixel_size, read_tiff_header
+from magellon.io.tiff_header import find_packing, find_pixel_size, read_tiff_header, require_equal_pages
 
 MovieFormat = Literal["mrc", "tiff", "eer"]
 
@@ -63,6 +63,7 @@ def read_movie_header(path: Path | str) -> MovieHeader:
         eer = read_eer_header(path)
         return MovieHeader(kind, len(eer.pages), eer.height, eer.width, eer.pixel_size)
     pages = read_tiff_header(path).pages
+    require_equal_pages(pages, path)
     first = pages[0]
     width = first.width * 2 if find_packing(first) == "half-width" else first.width
     return MovieHeader(kind, len(pages), first.height, width, find_pixel_size(first))

@@ -16,7 +16,7 @@ from magellon.errors import BadInput
 from magellon.io.files import is_compressed, open_binary, reading
 from magellon.io.mrc import unpack_4bit
 from magellon.io.source import ByteSource
-from magellon.io.tiff_header import Packing, TiffPage, find_packing, read_tiff_header
+from magellon.io.tiff_header import Packing, TiffPage, find_packing, read_tiff_header, require_equal_pages
 
 _COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}
 _KINDS = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
@@ -39,12 +39,8 @@ class TiffFile:
         self.little_endian = header.little_endian
         self.pages = header.pages
         first = self.pages[0]
+        require_equal_pages(self.pages, path)
         for number, page in enumerate(self.pages, 1):
-            if (page.width, page.height, page.bits) != (first.width, first.height, first.bits):
-                raise BadInput(
-                    f"{path}: page {number} is {page.width} x {page.height} of {page.bits} bits, "
-                    f"the first is {first.width} x {first.height} of {first.bits}"
-                )
             if page.compression not in _COMPRESSIONS:
                 raise BadInput(f"{path}: page {number}: compression {page.compression} is not supported")
         self.packing: Packing = find_packing(first)

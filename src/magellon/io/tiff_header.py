@@ -205,6 +205,21 @@ def _numbers(tags: dict[int, Tag], tag: int, where: str) -> tuple[int, ...]:
     return values  # type: ignore[return-value]
 
 
+def require_equal_pages(pages: tuple[TiffPage, ...], path: Path | str) -> None:
+    """Refuse a movie whose frames differ in size.
+
+    Raises:
+        BadInput: naming the first page that differs.
+    """
+    first = pages[0]
+    for number, page in enumerate(pages, 1):
+        if (page.width, page.height, page.bits) != (first.width, first.height, first.bits):
+            raise BadInput(
+                f"{path}: page {number} is {page.width} x {page.height} of {page.bits} bits, "
+                f"the first is {first.width} x {first.height} of {first.bits}"
+            )
+
+
 def find_packing(page: TiffPage) -> Packing:
     """Whether two 4-bit pixels share a byte: "rows" as the tags say, "half-width" as only the image's size says."""
     if page.bits == 4:

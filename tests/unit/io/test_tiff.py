@@ -168,6 +168,8 @@ def test_pages_of_different_size_are_refused(tmp_path: Path) -> None:
         tiff.write(FRAMES[0, :30], contiguous=False, metadata=None)
     with pytest.raises(BadInput, match="page 2 is 56 x 30 of 8 bits, the first is 56 x 40"):
         open_movie(path)
+    with pytest.raises(BadInput, match="page 2 is 56 x 30"):
+        read_movie_header(path)
 
 
 def test_a_chain_of_pages_that_bites_its_tail(tmp_path: Path) -> None:
