@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
@@ -33,26 +32,26 @@ async def connect_bus(
     async def report_error(error: Exception) -> None:
         log.debug("bus: %s", error)
 
-    deadline = asyncio.get_running_loop().time() + patience
-    while True:
-        try:
-            return await nats.connect(
-                address.url,
-                token=address.token,
-                name=name,
-                allow_reconnect=True,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,
-                connect_timeout=2,
-                ping_interval=5,
-                max_outstanding_pings=2,
-                error_cb=report_error,
-                reconnected_cb=on_reconnect,
-            )
-        except BUS_ERRORS as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise Transient(f"the bus at {address.url} does not answer: {error or type(error).__name__}") from error
-            await asyncio.sleep(0.1)
+    client = Client()
+    connecting = client.connect(
+        address.url,
+        token=address.token,
+        name=name,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.25,
+        connect_timeout=2,
+        ping_interval=5,
+        max_outstanding_pings=2,
+        error_cb=report_error,
+        reconnected_cb=on_reconnect,
+    )
+    try:
+        await asyncio.wait_for(connecting, patience)  # left alone, it would try a wrong token for ever
+    except BUS_ERRORS as error:
+        await client.close()
+        raise Transient(f"the bus at {address.url} does not answer: {error or type(error).__name__}") from error
+    return client
 
 
 async def publish_record(client: Client, subject: str, record: Record) -> None:

@@ -1,8 +1,8 @@
 """Descriptions of the fake backends."""
 
-import fake_backends
 import pytest
 
+import fake_backends
 from magellon.backends.describe import describe_backend
 from magellon.contracts.description import Description
 from magellon.platform.pipeline.plan import Plan, make_plan

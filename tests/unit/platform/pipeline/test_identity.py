@@ -34,9 +34,7 @@ def test_a_changed_parameter_makes_exactly_its_descendants_outdated(
     assert changed_steps(plan, other("fft.salt=0")) == set(), "a default given is the same as a default left out"
 
 
-def test_a_new_version_of_a_backend_outdates_its_results(
-    plan: Plan, recipe: Recipe, catalogue: dict[str, Description]
-) -> None:
+def test_a_new_version_of_a_backend_outdates_its_results(plan: Plan, recipe: Recipe, catalogue: dict[str, Description]) -> None:
     newer = catalogue["fft/fake"].model_copy(update={"version": 2, "distribution": "fake 9.9"})
     assert changed_steps(plan, make_plan(recipe, {**catalogue, "fft/fake": newer})) == {"fft"}
 

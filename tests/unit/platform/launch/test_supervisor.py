@@ -1,0 +1,54 @@
+"""What dies is started again; what cannot be kept running ends the whole; nothing is left."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from magellon.errors import BadInput, Transient
+from magellon.platform.launch.lock import hold_lock
+from magellon.platform.launch.supervisor import Program, Supervisor
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def test_a_killed_program_is_started_again_and_all_are_stopped(tmp_path: Path) -> None:
+    async def work() -> None:
+        supervisor = Supervisor()
+        await supervisor.keep(Program("one", SLEEP, tmp_path / "one.log"))
+        first = psutil.Process(supervisor.pids["one"])
+        first.kill()
+        while supervisor.pids.get("one") in (None, first.pid):
+            await asyncio.sleep(0.02)
+        second = psutil.Process(supervisor.pids["one"])
+        assert supervisor.restarts == {"one": 1}
+        await supervisor.stop()
+        assert not psutil.wait_procs([second], timeout=3)[1]
+
+    asyncio.run(work())
+
+
+def test_a_program_that_says_it_is_hopeless_ends_the_whole(tmp_path: Path) -> None:
+    async def work() -> None:
+        supervisor = Supervisor()
+        argv = [sys.executable, "-c", "import sys; sys.exit('no such mount')"]
+        await supervisor.keep(Program("worker", argv, tmp_path / "log", final_statuses=frozenset({1})))
+        with pytest.raises(Transient, match="worker ended with status 1: no such mount"):
+            await asyncio.wait_for(supervisor.wait_for_failure(), 10)
+        await supervisor.stop()
+
+    asyncio.run(work())
+
+
+def test_a_state_folder_has_one_holder(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with hold_lock(tmp_path / "lock"):
+            with pytest.raises(BadInput, match="another magellon"):
+                async with hold_lock(tmp_path / "lock", patience=0.1):
+                    pass
+        async with hold_lock(tmp_path / "lock", patience=0.1):
+            pass
+
+    asyncio.run(work())
