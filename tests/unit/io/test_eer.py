@@ -1,5 +1,6 @@
 """EER movies: our encoder and decoder against each other and against a decoder written out bit by bit."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,35 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
 def read_eer_header_of(content: bytes, path: Path):  # type: ignore[no-untyped-def]
     path.write_bytes(content)
     return read_eer_header(path)
+
+
+def set_first_tag(path: Path, tag: int, value: int) -> None:
+    """Overwrite a number of the first directory."""
+    raw = bytearray(path.read_bytes())
+    offset = struct.unpack_from("<Q", raw, 8)[0]
+    for entry in range(offset + 8, offset + 8 + 20 * struct.unpack_from("<Q", raw, offset)[0], 20):
+        if struct.unpack_from("<H", raw, entry)[0] == tag:
+            struct.pack_into("<Q", raw, entry + 12, value)
+    path.write_bytes(raw)
+
+
+def test_a_first_page_that_is_a_picture_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.eer"
+    frames = [make_events(50, index) for index in range(3)]
+    write_eer(path, frames, SHAPE, pixel_size=0.95)
+    set_first_tag(path, 259, 1)
+    with open_movie(path) as movie:
+        assert (movie.frames, movie.pixel_size) == (2, pytest.approx(0.95))
+        np.testing.assert_array_equal(movie.read(0), render(frames[1], 1))
+
+
+def test_codes_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.eer"
+    write_eer(path, [make_events(50)], SHAPE, compression=65002)
+    set_first_tag(path, 65007, 3)
+    with pytest.raises(BadInput, match="3 run bits"):
+        open_movie(path)
+    write_eer(path, [make_events(50)], SHAPE)
+    set_first_tag(path, 259, 5)
+    with pytest.raises(BadInput, match="not an EER movie: compression 5"):
+        open_movie(path)
