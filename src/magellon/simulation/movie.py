@@ -155,10 +155,8 @@ def place_boxes(canvases: Tensor, transforms: Tensor, points_px: NDArray[np.floa
     whole = np.rint(points_px).astype(np.int64)
     rest = torch.from_numpy(points_px - whole).float()
     k_row, k_column = rfft_frequencies((box, box))
-    shift = torch.exp(-2j * math.pi * rest[:, 1, None, None] * k_row) * torch.exp(
-        -2j * math.pi * rest[:, 0, None, None] * k_column
-    )
-    images = torch.fft.irfft2(transforms * shift, s=(box, box))
+    down, across = (torch.exp(-2j * math.pi * rest[:, axis, None, None] * k) for axis, k in ((1, k_row), (0, k_column)))
+    images = torch.fft.irfft2(transforms * (down * across), s=(box, box))
     for number, (x, y) in enumerate((whole - box // 2).tolist()):
         top, left = max(0, -y), max(0, -x)
         bottom, right = min(box, height - y), min(box, width - x)

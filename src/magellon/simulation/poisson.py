@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-_BITS = 16
+_BITS = 14
 _CELLS = 1 << _BITS
+_CHUNK = 1 << 17
+"""Pixels drawn at a time: what fits into a processor's cache."""
 _LARGEST = 100
 """Above any number a tabulated mean can give."""
 
@@ -25,12 +27,18 @@ class PoissonSampler:
 
     def draw(self, means: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Numbers of the shape of `means`, at most 254."""
+        drawn = np.empty(means.size, dtype=np.uint8)
         flat = means.ravel()
+        for start in range(0, means.size, _CHUNK):
+            drawn[start : start + _CHUNK] = self._draw_chunk(flat[start : start + _CHUNK], rng)
+        return drawn.reshape(means.shape)
+
+    def _draw_chunk(self, flat: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
         scaled = flat * np.float32(1 / self.step)
         level = scaled.astype(np.uint8) if scaled.max(initial=0) < 256 else np.minimum(scaled, 255).astype(np.uint8)
         large = np.flatnonzero(level >= self.levels)
         np.minimum(level, self.levels - 1, out=level)
-        cell = rng.integers(0, _CELLS, flat.size, dtype=np.uint16)
+        cell = rng.integers(0, 65536, flat.size, dtype=np.uint16) >> (16 - _BITS)
         index = level.astype(np.int32)
         index <<= _BITS
         index |= cell
@@ -42,7 +50,7 @@ class PoissonSampler:
         self._add_rest(drawn, flat - level * np.float32(self.step), rng)
         if large.size:
             drawn[large] = np.minimum(rng.poisson(flat[large]), 254)
-        return drawn.reshape(means.shape)
+        return drawn
 
     def _add_rest(self, drawn: NDArray[np.uint8], rest: NDArray[np.float32], rng: np.random.Generator) -> None:
         """Add events of mean `rest`, which is below `step`: an even shower of which each pixel keeps its share."""
@@ -53,7 +61,7 @@ class PoissonSampler:
 
 
 def _inverse_table(distribution: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """For each of 65536 cells of probability the number all of it stands for, or 255 where it holds a step."""
+    """For each cell of probability the number all of it stands for, or 255 where it holds a step."""
     edges = np.arange(_CELLS + 1) / _CELLS
     below = np.searchsorted(distribution, edges, side="left")
     low, high = below[:-1], below[1:]

@@ -129,6 +129,8 @@ def sample_particles(spec: SessionSpec, actors: Cast, surroundings: Surroundings
     heights = np.where(rng.random(count) < 0.5, np.clip(surface, -reach, reach), rng.uniform(-reach, reach, count))
     kind, model = _sample_kinds(rng, spec, actors, count)
     rot, tilt, psi = _sample_poses(rng, count, rng.uniform(*ranges.preferred_views))
+    # What unfolds at a surface lies flat on it.
+    tilt = np.where(kind == "denatured", rng.uniform(0, 15, count), tilt)
     cut = np.zeros((count, 4))
     broken = kind == "broken"
     normals = rng.normal(size=(count, 3))

@@ -266,11 +266,9 @@ def parse_movie(document: Mapping[str, Any]) -> MovieTruth:
         around[key] = None if around[key] is None else tuple(around[key])
     lengths = ("x_px", "y_px", "rot", "tilt", "psi", "height")
     columns = {key: np.asarray(particles[key], dtype=np.float64) for key in lengths}
+    plain = ("name", "file", "index", "exposure_per_frame", "stored_per_frame", "pre_exposure", "resolution")
     return MovieTruth(
-        **{
-            key: document[key]
-            for key in ("name", "file", "index", "exposure_per_frame", "stored_per_frame", "pre_exposure", "resolution")
-        },
+        **{key: document[key] for key in plain},
         shape=tuple(document["shape"]),
         optics=OpticsTruth(**optics),
         surroundings=SurroundingsTruth(**around),
