@@ -1,0 +1,205 @@
+"""Reports enter the ledger in batches; the same report twice, or one of an attempt that no longer counts, changes nothing."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, update
+
+import fake_backends
+from magellon.backends.describe import describe_backend
+from magellon.contracts.description import Description
+from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
+from magellon.platform.pipeline.recipe import Recipe
+from magellon.platform.server.advancing import advance_tasks
+from magellon.platform.server.book import Book
+from magellon.platform.server.events import enter_events, enter_lost, read_event
+from magellon.platform.server.policy import Policy
+from magellon.platform.server.publishing import enter_sequences, find_next_due, take_due_tasks
+from magellon.platform.server.report import is_settled, make_summary
+from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.server.watch import Watch
+from magellon.platform.store.home import Home
+from magellon.platform.store.ledger import Ledger
+from magellon.platform.store.results import ResultStore
+from magellon.platform.store.schema import tasks
+
+STEPS = ("motion_correction", "fft", "session_star")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    ledger = Ledger.at(home.ledger)
+    ledger.migrate()
+    yield Book(ledger, home, Policy(window=3), ResultStore(home.results))
+    ledger.close()
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> dict[str, Description]:
+    classes = (fake_backends.FakeMotion, fake_backends.FakeFft, fake_backends.FakeStar)
+    return {description.key: description for description in map(describe_backend, classes)}
+
+
+def write_session(folder: Path, count: int) -> Path:
+    (folder / "movies").mkdir(parents=True)
+    header = struct.pack("<10i", 8, 8, 2, 0, 0, 0, 0, 8, 8, 2) + struct.pack("<3f", 8, 8, 2) + bytes(12)
+    header = (header + struct.pack("<3i", 1, 2, 3)).ljust(208, b"\0") + b"MAP " + bytes([0x44, 0x44, 0, 0])
+    for number in range(count):
+        (folder / f"movies/m{number}.mrc").write_bytes(header.ljust(1024, b"\0") + bytes(128))
+    (folder / "session.json").write_text(json.dumps({"name": "lot", "movies": "movies/*.mrc", "pixel_size": 1}))
+    return folder
+
+
+@pytest.fixture
+def job(book: Book, tmp_path: Path, catalogue: dict[str, Description]) -> int:
+    recipe = Recipe.model_validate({"steps": {key: {"backend": "fake"} for key in STEPS}})
+    submission = Submission(folder=str(write_session(tmp_path / "lot", 5)), recipe=recipe)
+    found = find_session(submission)
+    with book.ledger.transaction() as connection:
+        number = submit_session(book, connection, submission, found, catalogue)
+        assert submit_session(book, connection, submission, found, catalogue) == number
+        return number
+
+
+def row_of(connection: Connection, number: int) -> Any:
+    return connection.execute(select(tasks).where(tasks.c.id == number)).one()
+
+
+def started(task: Task) -> Started:
+    return Started(task=task.id, attempt=task.attempt, worker="w", incarnation="i")
+
+
+def failed(task: Task, kind: FailureKind) -> Failed:
+    return Failed(task=task.id, attempt=task.attempt, worker="w", kind=kind, message="why", traceback="where")
+
+
+def finished(task: Task) -> Finished:
+    if task.category == "motion_correction":
+        micrograph = {"name": "m", "path": "m.mrc", "pixel_size": 1, "shape": [4, 4]}
+        output: dict[str, Any] = {
+            "micrograph": micrograph,
+            "unweighted": micrograph,
+            "even": None,
+            "odd": None,
+            "star": "m.star",
+        }
+        output |= {"plot": "m.png", "frames": 2, "total_motion": 1, "early_motion": 1, "late_motion": 1}
+    elif task.category == "fft":
+        output = {"picture": "m_fft.png"}
+    else:
+        output = {"corrected_micrographs": None, "micrographs_ctf": None, "particles": None, "summary": "summary.json"}
+    return Finished(task=task.id, attempt=task.attempt, identity=task.identity, worker="w", output=output)
+
+
+def take(book: Book, connection: Connection) -> list[Task]:
+    return take_due_tasks(book, connection)
+
+
+def test_the_bus_holds_a_window_and_a_job_comes_to_its_end(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        first = take(book, connection)
+        assert [task.category for task in first] == ["motion_correction"] * 3
+        assert take(book, connection) == []
+        enter_sequences(connection, [(task, 7) for task in first])
+        assert row_of(connection, first[0].id).sequence == 7
+        seen: list[str] = []
+        while first:
+            seen += [task.category for task in first]
+            batch = [started(task) for task in first] + [finished(task) for task in first]
+            touched = enter_events(book, connection, batch)
+            assert enter_events(book, connection, batch) == []
+            advance_tasks(book, connection, touched)
+            first = take(book, connection)
+        assert sorted(seen) == ["fft"] * 5 + ["motion_correction"] * 5 + ["session_star"]
+        assert seen[-1] == "session_star"
+        assert is_settled(connection, job)
+        assert make_summary(book, connection, job).ok
+
+
+def test_tasks_carry_rooted_paths_only(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        task = take(book, connection)[0]
+        assert task.input is not None
+        assert task.input["movie"]["path"] == "lot:movies/m0.mrc"
+        assert "mtime=" in task.inputs["movie"]["path"]
+        advance_tasks(book, connection, enter_events(book, connection, [finished(task)]))
+        fft = next(task for task in take(book, connection) if task.category == "fft")
+        assert fft.input is not None
+        assert fft.input["micrograph"]["path"] == f"home:results/{task.identity[:2]}/{task.identity}/m.mrc"
+        assert fft.inputs == {"micrograph": [task.identity, "unweighted"]}
+        assert str(book.home.root) not in fft.model_dump_json()
+
+
+@pytest.mark.parametrize(("kind", "attempts"), [("bad_input", 1), ("transient", 5), ("defect", 2)])
+def test_each_kind_of_failure_has_its_number_of_attempts(book: Book, job: int, kind: FailureKind, attempts: int) -> None:
+    with book.ledger.transaction() as connection:
+        number = take(book, connection)[0].id
+        for attempt in range(1, attempts + 1):
+            task = Task.model_construct(id=number, attempt=attempt)
+            assert enter_events(book, connection, [started(task), failed(task, kind)]) == [number]
+            assert enter_events(book, connection, [failed(task, kind)]) == [], "an old attempt counts once"
+            row = row_of(connection, number)
+            assert row.state == ("failed" if attempt == attempts else "pending")
+            assert (row.kind, row.reason) == (kind, "why")
+            if attempt < attempts:
+                due = find_next_due(connection)
+                assert due is not None
+                connection.execute(update(tasks).where(tasks.c.id == number).values(not_before=0))
+                take(book, connection)
+        advance_tasks(book, connection, [number])
+        skipped = connection.execute(select(tasks.c.reason).where(tasks.c.state == "skipped")).scalars().all()
+        assert skipped == ["motion_correction failed"]
+
+
+def test_a_stopped_worker_costs_no_attempt(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        task = take(book, connection)[0]
+        enter_events(book, connection, [started(task), failed(task, "cancelled")])
+        row = row_of(connection, task.id)
+        assert (row.state, row.failures) == ("pending", 0)
+
+
+def test_the_third_lost_worker_is_the_last(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        number = take(book, connection)[0].id
+        for attempt in (1, 2, 3):
+            enter_events(book, connection, [started(Task.model_construct(id=number, attempt=attempt))])
+            enter_lost(book.policy, connection, number, "w", 0.0)
+            row = row_of(connection, number)
+            assert row.state == ("failed" if attempt == 3 else "pending")
+            take(book, connection)
+        assert row.kind == "lost"
+        assert "3 times" in row.reason
+
+
+def test_a_result_completes_its_task_whatever_the_attempt(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        task = take(book, connection)[0]
+        enter_events(book, connection, [started(task), failed(task, "defect"), finished(task)])
+        assert row_of(connection, task.id).state == "completed"
+
+
+def test_events_are_told_apart_by_their_word() -> None:
+    task = Task.model_construct(id=1, attempt=1)
+    assert isinstance(read_event(started(task).model_dump_json().encode()), Started)
+    with pytest.raises(ValueError, match="event"):
+        read_event(b'{"event": "other"}')
+
+
+def test_the_watch_knows_who_is_lost() -> None:
+    watch = Watch(lost_after=0.5)
+    assert not watch.is_lost("w", "i", age=10), "nobody has been heard yet"
+    watch.note_beat(Beat(worker="w", incarnation="i", slots=1, running=(Running(task=1, attempt=2),)))
+    assert not watch.is_lost("w", "i", age=10)
+    assert watch.is_lost("w", "earlier", age=10)
+    assert not watch.is_lost("w", "next", age=-1), "that task began after the beat"
+    assert watch.mentions(1, 2) is not None
+    assert watch.mentions(1, 1) is None
+    watch.lost_after = 0.0
+    assert watch.is_lost("w", "i", age=10)
