@@ -93,14 +93,14 @@ def prepare_scene(flat: Tensor, allowed: Tensor, margin: int) -> Scene:
         allowed: (height, width) bool, where centres may be.
         margin: zero padding in cells, at least the radius of the largest kernel.
     """
-    padded = (_fast_size(flat.shape[0] + margin), _fast_size(flat.shape[1] + margin))
+    padded = (fast_size(flat.shape[0] + margin), fast_size(flat.shape[1] + margin))
     generator = torch.Generator().manual_seed(NOISE_SEED)
     side = NOISE_SIDE + 2 * margin
     noise = torch.randn(side, side, generator=generator).to(flat)
     return Scene(torch.fft.rfft2(flat, s=padded), noise, allowed, padded)
 
 
-def _fast_size(size: int) -> int:
+def fast_size(size: int) -> int:
     """The next even size of which 2, 3 and 5 are the only prime factors: transforms are fast there."""
     size += size % 2
     while True:

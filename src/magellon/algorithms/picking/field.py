@@ -161,7 +161,7 @@ def smooth(image: Tensor, sigma_px: float) -> Tensor:
     shape = (padded.shape[-2], padded.shape[-1])
     k_row, k_column = rfft_frequencies(shape, device=image.device)
     gauss = torch.exp(-2 * (math.pi * sigma_px) ** 2 * (k_row**2 + k_column**2))
-    filtered = torch.fft.irfft2(torch.fft.rfft2(padded) * gauss, s=shape)
+    filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * gauss, s=shape)
     return filtered[..., pad_y : pad_y + height, pad_x : pad_x + width].reshape(image.shape)
 
 
