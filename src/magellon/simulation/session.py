@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,13 @@ def write_raw_frames(path: Path, frames: Iterator[NDArray[np.uint8]], spec: Sess
     def raw_frames() -> Iterator[NDArray[np.int64]]:
         for frame in frames:
             pixels = np.repeat(np.arange(frame.size), frame.ravel())
-            dealt = rng.integers(0, spec.stored_per_frame, len(pixels))
+            dealt = rng.integers(0, spec.stored_per_frame, len(pixels), dtype=np.uint16)
+            pixels = pixels[np.argsort(dealt, kind="stable")]
+            bounds = np.cumsum(np.bincount(dealt, minlength=spec.stored_per_frame))
             places = rng.integers(0, 4, (len(pixels), 2))
             events = np.stack([pixels // frame.shape[1] * 4 + places[:, 0], pixels % frame.shape[1] * 4 + places[:, 1]], axis=1)
-            for number in range(spec.stored_per_frame):
-                yield events[dealt == number]
+            for start, end in pairwise([0, *bounds.tolist()]):
+                yield events[start:end]
 
     exposure = spec.exposure_per_frame / spec.stored_per_frame
     write_eer(path, raw_frames(), spec.shape, pixel_size=spec.pixel_size, exposure_per_frame=exposure)
@@ -206,7 +209,7 @@ def _write_maps(out: Path, spec: SessionSpec, actors: Cast) -> None:
     for index, model in enumerate(actors.models[: actors.wanted]):
         box = fitting_box(model, spec.pixel_size)
         volume = render_map(model, Grid(box, spec.pixel_size)).numpy()
-        write_mrc(out / "truth" / f"phantom_{index}.mrc", volume, spec.pixel_size)
+        write_mrc(out / "truth" / f"phantom_{index}.mrc", volume, spec.pixel_size, volume=True)
 
 
 def _session_truth(spec: SessionSpec, actors: Cast, camera: Camera, movies: list[MovieTruth]) -> SessionTruth:
