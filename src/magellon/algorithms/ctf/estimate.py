@@ -102,8 +102,10 @@ def _solve(
     candidates = search_ctf(whole, microscope, search)
     rivals = [rival for rival in candidates if rival.score >= RIVAL * candidates[0].score][:MAX_REFINED]
     fits = [refine_ctf(whole, microscope, rival, search) for rival in rivals]
-    first = max(fits, key=lambda fit: rate_candidate(whole, microscope, _restart(fit)))
-    trust = misfit_trust(whole, first)
+    rates = [rate_candidate(whole, microscope, _restart(fit)) for fit in fits]
+    trust = misfit_trust(whole, fits[rates.index(max(rates))])
+    # Likelihood alone would let a strange course of the low frequencies decide.
+    fits = [fit for fit, rate in zip(fits, rates, strict=True) if rate >= RIVAL * max(rates)]
     fits = [refine_ctf(whole, microscope, _restart(fit), search, trust) for fit in fits]
     best = min(fits, key=lambda fit: fit.loss)
     own = rate_candidate(whole, microscope, _restart(best))

@@ -26,6 +26,8 @@ ENOUGH = 0.01
 """Gain in log likelihood below which the refinement ends."""
 SIGNIFICANT = 2.0
 """Variances that the square of an envelope coefficient must exceed not to be noise."""
+CORRELATED_RINGS = 8.0
+"""Neighbouring rings that miss the model alike, so that more of them do not average the misfit away."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,10 @@ def misfit_trust(polar: PolarSpectrum, fit: Refinement) -> Tensor:
     relative = polar.power.double() / smooth_level(polar)[:, None] / fit.expected - 1
     ring = (relative * count).sum(dim=1) / total
     noise = (relative**2 * count).sum(dim=1) / (count > 0).sum(dim=1).clamp(min=1) / total
-    excess = smooth(ring**2 - noise, max(5, len(total) // 40)).clamp(min=0)
-    return noise / (noise + excess)
+    width = max(5, len(total) // 40)
+    chance = 2 * math.sqrt(2 / (2 * width + 1))
+    excess = (smooth(ring**2 / noise.clamp(min=1e-30), width) - 1 - chance).clamp(min=0)
+    return 1 / (1 + CORRELATED_RINGS * excess)
 
 
 def _climb(problem: Likelihood, point: Point) -> Point:

@@ -40,8 +40,8 @@ def periodogram(image: Tensor) -> Tensor:
     transform = torch.fft.rfft2(taper_edges(image))
     power = torch.view_as_real(transform).square_().sum(dim=-1)
     energy = _edge_window(height, EDGE_TAPER, image).square().sum() * _edge_window(width, EDGE_TAPER, image).square().sum()
-    power /= energy
-    return power
+    normalised: Tensor = power / energy
+    return normalised
 
 
 def centred_power(power: Tensor, shape: tuple[int, int], size: int = 1024) -> Tensor:
