@@ -1,0 +1,114 @@
+"""Small inputs of every category with a known answer, made in a moment, for tests of backends.
+
+For realistic ones use `magellon.simulation`; these are made to be quick and to have something to find.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from magellon.algorithms.optics import CtfModel, ctf_rfft
+from magellon.contracts import (
+    Ctf,
+    CtfInput,
+    ExtractionInput,
+    FftInput,
+    Micrograph,
+    MotionInput,
+    Movie,
+    PickingInput,
+    Picks,
+    Record,
+)
+from magellon.errors import BadInput
+from magellon.io.mrc import write_mrc
+from magellon.io.star import write_star
+
+PIXEL_SIZE = 2.0
+"""Å/px of every example."""
+SIDE = 384
+DIAMETER = 80.0
+"""Of the discs, Å."""
+CENTRES = ((80, 70), (90, 300), (200, 190), (310, 90), (300, 310))
+"""(y, x) of the discs in pixels."""
+CTF = Ctf(defocus_u=15500.0, defocus_v=15000.0, defocus_angle=30.0, score=0.9, resolution=5.0)
+"""Of the example for CTF estimation."""
+DRIFT = (0.8, -0.5)
+"""(x, y) in pixels by which the content of the example movie moves from frame to frame."""
+
+
+def make_example(category: str, folder: Path) -> Record:
+    """An input of a category, its files in `folder`.
+
+    Raises:
+        BadInput: there is no example of this category.
+    """
+    if category not in _MAKERS:
+        raise BadInput(f"there is no example of {category}; there are examples of {', '.join(_MAKERS)}")
+    return _MAKERS[category](folder)
+
+
+def make_disc_micrograph(folder: Path) -> Micrograph:
+    """Dark discs of `DIAMETER` at `CENTRES`, in noise."""
+    image = _noise(1) - 1.5 * _draw_discs((0.0, 0.0))
+    return _write_micrograph(folder / "discs.mrc", image)
+
+
+def make_ringed_micrograph(folder: Path) -> Micrograph:
+    """Noise seen through the contrast transfer function of `CTF`: Thon rings and nothing else."""
+    model = CtfModel(CTF.defocus_u, CTF.defocus_v, CTF.defocus_angle)
+    spectrum = torch.fft.rfft2(torch.from_numpy(_noise(2, 512)))
+    rings = torch.fft.irfft2(spectrum * ctf_rfft(model, (512, 512), PIXEL_SIZE), s=(512, 512))
+    return _write_micrograph(folder / "rings.mrc", rings.numpy() + 0.3 * _noise(3, 512))
+
+
+def make_drifting_movie(folder: Path) -> Movie:
+    """Twelve counting frames of the discs, drifting by `DRIFT` per frame."""
+    rng = np.random.default_rng(4)
+    frames = [rng.poisson(4 - 2 * _draw_discs((DRIFT[0] * index, DRIFT[1] * index))) for index in range(12)]
+    path = folder / "drift.mrcs"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_mrc(path, np.stack(frames).astype(np.float32), PIXEL_SIZE)
+    return Movie(name="drift", path=path, pixel_size=PIXEL_SIZE, exposure_per_frame=1.0)
+
+
+def make_disc_picks(folder: Path) -> Picks:
+    """The true centres of the discs as picks."""
+    path = folder / "discs_autopick.star"
+    folder.mkdir(parents=True, exist_ok=True)
+    y, x = (list(map(float, axis)) for axis in zip(*CENTRES, strict=True))
+    write_star(path, {"": {"rlnCoordinateX": x, "rlnCoordinateY": y, "rlnAutopickFigureOfMerit": [1.0] * len(x)}})
+    return Picks(path=path, count=len(CENTRES), diameter=DIAMETER)
+
+
+_MAKERS: Mapping[str, Callable[[Path], Record]] = {
+    "motion_correction": lambda folder: MotionInput(movie=make_drifting_movie(folder)),
+    "ctf_estimation": lambda folder: CtfInput(micrograph=make_ringed_micrograph(folder)),
+    "fft": lambda folder: FftInput(micrograph=make_ringed_micrograph(folder)),
+    "particle_picking": lambda folder: PickingInput(micrograph=make_disc_micrograph(folder)),
+    "particle_extraction": lambda folder: ExtractionInput(
+        micrograph=make_disc_micrograph(folder), picks=make_disc_picks(folder), ctf=CTF
+    ),
+}
+
+
+def _noise(seed: int, side: int = SIDE) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(0, 1, (side, side)).astype(np.float32)
+
+
+def _draw_discs(offset: tuple[float, float]) -> NDArray[np.float32]:
+    """1 inside the discs moved by (x, y) pixels, 0 outside."""
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    radius = DIAMETER / PIXEL_SIZE / 2
+    inside = [(y - cy - offset[1]) ** 2 + (x - cx - offset[0]) ** 2 < radius**2 for cy, cx in CENTRES]
+    drawn: NDArray[np.float32] = np.any(inside, axis=0).astype(np.float32)
+    return drawn
+
+
+def _write_micrograph(path: Path, image: NDArray[np.float32]) -> Micrograph:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mrc(path, image.astype(np.float32), PIXEL_SIZE)
+    return Micrograph(name=path.stem, path=path, pixel_size=PIXEL_SIZE, shape=(image.shape[0], image.shape[1]))
