@@ -35,8 +35,11 @@ class Gain(Record):
 
     @property
     def turned_name(self) -> str | None:
-        """File name of the reference once it lies as the movies do, in the session folder; None when it already does."""
-        if self.rotation == 0 and self.flip == "none":
+        """File name, in the session folder, of the reference as RELION needs it; None when it can use the file as it is.
+
+        It cannot when the reference has to be turned, or is of a format that it does not read.
+        """
+        if self.rotation == 0 and self.flip == "none" and self.path.suffix.lower() in {".mrc", ".tif", ".tiff", ".gain"}:
             return None
         return f"{self.path.name.split('.')[0]}_rot{self.rotation}_flip_{self.flip}.mrc"
 

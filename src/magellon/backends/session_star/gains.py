@@ -13,7 +13,7 @@ from magellon.io.mrc import write_mrc
 
 
 def write_turned_gains(workdir: Path, items: Sequence[SessionItem]) -> tuple[Path, ...]:
-    """Write every gain reference that is stored otherwise than its movies lie, sorted by name.
+    """Write every gain reference that RELION cannot use as it is stored, sorted by name.
 
     RELION takes the result unchanged: no rotation, no flip.
     """

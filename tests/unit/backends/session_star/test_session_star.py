@@ -25,6 +25,7 @@ from magellon.contracts import (
     SessionStarInput,
     SessionStarOutput,
 )
+from magellon.io.eer_encoder import write_eer
 from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.star import StarTable, read_star, write_star
 from magellon.io.tiff_movie import write_tiff_movie
@@ -250,3 +251,22 @@ def test_turned_gains_lie_as_the_movies(tmp_path: Path, rotation: int, flip: str
 def test_gains_that_lie_right_are_not_copied(tmp_path: Path) -> None:
     movie = Movie(name="a", path=tmp_path / "a.tiff", pixel_size=0.6, gain=Gain(path=tmp_path / "gain.mrc"))
     assert gather(tmp_path, [make_item(tmp_path, "a", 1, movie=movie)]).gains == ()
+
+
+def test_turned_gains_of_eer_movies_are_divided_by(tmp_path: Path) -> None:
+    """RELION takes mean / gain of an MRC reference when the movie is EER."""
+    write_eer(tmp_path / "a.eer", [np.zeros((0, 2), dtype=np.int64)] * 2, (2048, 2048))
+    stored = np.random.default_rng(0).uniform(0.9, 1.1, (2048, 2048)).astype(np.float32)
+    stored[5, 7] = 0
+    write_mrc(tmp_path / "gain.mrc", stored, 1.0)
+    movie = Movie(name="a", path=tmp_path / "a.eer", pixel_size=0.6, gain=Gain(path=tmp_path / "gain.mrc", rotation=90))
+    (turned,) = gather(tmp_path, [make_item(tmp_path, "a", 1, movie=movie)]).gains
+    ratio = read_mrc(turned)[alive := np.rot90(stored) > 0] / np.rot90(stored)[alive]
+    assert np.ptp(ratio) < 1e-5 * ratio[0]
+    assert (read_mrc(turned)[~alive] == 0).all()
+
+
+def test_gains_of_formats_that_relion_does_not_read_are_written_for_it() -> None:
+    assert Gain(path=Path("x/gain.tiff")).turned_name is None
+    assert Gain(path=Path("x/gain.dm4")).turned_name == "gain_rot0_flip_none.mrc"
+    assert Gain(path=Path("x/gain.mrc.gz"), flip="x").turned_name == "gain_rot0_flip_x.mrc"
