@@ -125,9 +125,14 @@ def pick_field_templates(
     steps = max(1, round(360 / settings.angle_step))
     angles = torch.arange(steps, dtype=torch.float64, device=flat.device) * (360 / steps)
     kernels = turn_templates(images, angles, field.pixel_size / templates.pixel_size, cells)
-    scores, index = correlate(flat, kernels, field.pixel_size, ctf)
-    scores = scores / _local_spread(flat, usable, cells)
-    found = _model_candidates(scores, allowed, kernels, field.pixel_size, ctf, settings.separation * cells)
+    scores, lowest, index = correlate(flat, kernels, field.pixel_size, ctf)
+    spread = _local_spread(flat, usable, cells)
+    reach = max(1, round(0.7 * settings.separation * cells))
+    candidates, heights = find_maxima(scores / spread, allowed, reach)
+    _, troughs = find_maxima(-lowest / spread, allowed, reach)
+    noise_peaks = _measure_noise(kernels, field.pixel_size, ctf, reach, int(allowed.sum()))
+    model = fit_scores(heights, troughs, noise_peaks)
+    found = Candidates(scores / spread, candidates, heights, settings.separation * cells, model)
     chosen, values = found.accept(settings.threshold)
     kept = ~find_too_dark(field, usable, chosen, cells)
     chosen, values = chosen[kept], values[kept]
@@ -136,8 +141,8 @@ def pick_field_templates(
     return Peaks(field.to_micrograph(chosen), values, angles[best % steps], best // steps)
 
 
-def correlate(flat: Tensor, kernels: Tensor, pixel_size: float, ctf: CtfModel | None) -> tuple[Tensor, Tensor]:
-    """Highest correlation over all kernels in units of the noise's standard deviation, and which kernel gave it.
+def correlate(flat: Tensor, kernels: Tensor, pixel_size: float, ctf: CtfModel | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Highest and lowest correlation over all kernels in units of the noise's deviation, and which kernel gave the highest.
 
     Args:
         flat: (height, width), noise of unit standard deviation, particles dark.
@@ -145,7 +150,7 @@ def correlate(flat: Tensor, kernels: Tensor, pixel_size: float, ctf: CtfModel | 
         pixel_size: Å per cell.
 
     Returns:
-        (height, width) float32 and (height, width) int64, index into the k * a kernels.
+        (height, width) float32 each, and (height, width) int64, index into the k * a kernels.
     """
     height, width = flat.shape
     stack = kernels.flatten(0, 1)
@@ -154,6 +159,7 @@ def correlate(flat: Tensor, kernels: Tensor, pixel_size: float, ctf: CtfModel | 
     transform = torch.fft.rfft2(flat, s=padded)
     transfer = -torch.ones(1, device=flat.device) if ctf is None else ctf_rfft(ctf, padded, pixel_size, flat.device)
     best = torch.full((height, width), -torch.inf, device=flat.device)
+    lowest = -best
     index = torch.zeros((height, width), dtype=torch.int64, device=flat.device)
     batch = max(1, BATCH_CELLS // (padded[0] * padded[1]))
     for start in range(0, stack.shape[0], batch):
@@ -166,7 +172,8 @@ def correlate(flat: Tensor, kernels: Tensor, pixel_size: float, ctf: CtfModel | 
         highest, which = maps.max(dim=0)
         index = torch.where(highest > best, which + start, index)
         best = torch.maximum(best, highest)
-    return best, index
+        lowest = torch.minimum(lowest, maps.amin(dim=0))
+    return best, lowest, index
 
 
 def _noise_gain(response: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -188,23 +195,13 @@ def _local_spread(flat: Tensor, usable: Tensor, cells: float) -> Tensor:
     return torch.sqrt((variance / usual.clamp(min=1e-12)).clamp(min=1.0))
 
 
-def _model_candidates(
-    scores: Tensor, allowed: Tensor, kernels: Tensor, pixel_size: float, ctf: CtfModel | None, distance: float
-) -> Candidates:
-    reach = max(1, round(0.7 * distance))
-    cells, values = find_maxima(scores, allowed, reach)
-    noise = _measure_noise(kernels, pixel_size, ctf, reach, int(allowed.sum()))
-    # The highest of many correlations has no counterpart among the minima: only maxima tell the noise.
-    return Candidates(scores, cells, values, distance, fit_scores(values, values, noise))
-
-
 def _measure_noise(kernels: Tensor, pixel_size: float, ctf: CtfModel | None, reach: int, area: int) -> NoisePeaks:
     """What the same kernels give on an empty micrograph."""
     margin = kernels.shape[-1] // 2
     side = NOISE_SIDE + 2 * margin
     generator = torch.Generator().manual_seed(NOISE_SEED)
     noise = torch.randn(side, side, generator=generator).to(kernels)
-    scores, _ = correlate(noise, kernels, pixel_size, ctf)
+    scores, _, _ = correlate(noise, kernels, pixel_size, ctf)
     inside = torch.zeros_like(scores, dtype=torch.bool)
     inside[margin : side - margin, margin : side - margin] = True
     _, values = find_maxima(scores, inside, reach)

@@ -17,6 +17,10 @@ EVIDENCE = 6.0
 ITERATIONS = 40
 LOW_SHARE = 0.3
 SCALE_STEP = 1.3
+USUAL_SCALE = 1.15
+SCALE_DOUBT = 0.5
+"""Noise stronger than this, by this factor (natural logarithm), costs half a unit of log-likelihood a candidate: in a crowd,
+particles look like a strong noise."""
 LEAST_SCALE = 0.7
 """Of the noise in the score map, relative to white noise of the field's grain: real noise is hardly bluer than white."""
 FLOOR_SHARE = 0.8
@@ -105,12 +109,15 @@ def fit_scores(values: Tensor, troughs: Tensor, noise: NoisePeaks) -> ScoreModel
         return _noise_alone(noise, largest)
     steps = math.ceil(math.log(largest / LEAST_SCALE) / math.log(SCALE_STEP))
     scales = largest / SCALE_STEP ** torch.arange(steps + 1, dtype=torch.float64, device=values.device)
-    alone = _log_normal(values, noise.mean * scales[:, None], noise.spread * scales[:, None]).cumsum(-1)[:, -1]
+    belief = -0.5 * values.numel() * ((torch.log(scales / USUAL_SCALE) / SCALE_DOUBT).clamp(min=0)) ** 2
+    alone = belief + _log_normal(values, noise.mean * scales[:, None], noise.spread * scales[:, None]).cumsum(-1)[:, -1]
     best = float(scales[alone.argmax()])
-    scales = scales[scales * noise.highest < values.max()]
-    if scales.numel() == 0:
+    reached = scales * noise.highest < values.max()
+    if not bool(reached.any()):
         return _noise_alone(noise, best)
+    scales = scales[reached]
     groups, likelihoods = _expectation_maximisation(values, noise, scales)
+    likelihoods = likelihoods + belief[reached]
     chosen = int(likelihoods.argmax())
     gain = float(likelihoods[chosen] - alone.max())
     if gain < EVIDENCE:
