@@ -64,7 +64,7 @@ class Renderer:
         self.ice_seed = int(np.random.default_rng([seed, truth.index, 1]).integers(2**62))
         loss = math.exp(-truth.surroundings.ice_thickness / inelastic_path(truth.optics.voltage))
         self.exposure = truth.exposure_per_frame * truth.pixel_size**2 * loss
-        self._full = torch.zeros(canvas.full_shape[0], canvas.full_shape[1] // 2 + 1, dtype=torch.complex64)
+        self._full = torch.zeros(canvas.full_shape[0], canvas.shape[1] // 2, dtype=torch.complex64)
 
     def frames(self) -> Iterator[NDArray[np.float32]]:
         """Expected electrons (height, width) before the detector's efficiency, frame by frame."""
@@ -97,12 +97,13 @@ class Renderer:
         (height, width), (rows, columns) = self.canvas.full_shape, self.canvas.shape
         scale = height * width / (rows * columns)
         half, kept = rows // 2, columns // 2
-        torch.mul(spectrum[:half, :kept], scale, out=self._full[:half, :kept])
-        torch.mul(spectrum[half:, :kept], scale, out=self._full[height - half :, :kept])
+        torch.mul(spectrum[:half, :kept], scale, out=self._full[:half])
+        torch.mul(spectrum[half:, :kept], scale, out=self._full[height - half :])
         top, left = self.canvas.offset
-        field = (slice(top, top + self.truth.shape[0]), slice(left, left + self.truth.shape[1]))
-        image: Tensor = torch.fft.irfft2(self._full, s=(height, width))[field]
-        return image.add_(1)
+        # Only the rows the camera sees, and only the columns that hold anything.
+        seen = torch.fft.ifft(self._full, dim=0)[top : top + self.truth.shape[0]]
+        image: Tensor = torch.fft.irfft(seen, n=width, dim=1)[:, left : left + self.truth.shape[1]]
+        return image + 1
 
     def _light(self, image: Tensor) -> NDArray[np.float32]:
         """Electrons from relative intensity; what the linear image makes darker than 2 % stays at that."""
