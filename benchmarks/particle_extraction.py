@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from benchmarks.cost import measure_call, measure_command
 from benchmarks.table import Row
+from magellon.backends.session_star.backend import RelionSession, RelionSessionParams
 from magellon.backends.stack_maker.backend import StackMaker
 from magellon.backends.stack_maker.params import StackMakerParams
-from magellon.contracts import Context, ExtractionInput, ExtractionOutput, Micrograph, Picks
+from magellon.contracts import Context, ExtractionInput, ExtractionOutput, Micrograph, Picks, SessionItem, SessionStarInput
 from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.star import read_star, write_star
 
@@ -56,7 +57,26 @@ def run(work: Path, quick: bool) -> list[Row]:
         "particle_extraction", "magellon stack-maker", data, count, ours.seconds / count, ours.cpu_seconds / count,
         ours.peak_megabytes, accuracy, note="with STAR file and gallery; libraries loaded before (about 1 s once per worker)",
     )  # fmt: skip
-    return [row, *rows]
+    return [row, *rows, _gather(work, extracted, 20 if quick else 1000)]
+
+
+def _gather(work: Path, extracted: list[Extracted], count: int) -> Row:
+    """Session files of as many micrographs as a session has: the first one's particles under many names."""
+    first = extracted[0].output.particles
+    micrograph = Micrograph(name="m", path=work / "mic/m000.mrc", pixel_size=PIXEL, shape=(SIZE, SIZE))
+    items = tuple(
+        SessionItem(name=f"m{index:06d}", micrograph=micrograph, particle_extraction=extracted[0].output)
+        for index in range(count)
+    )
+    folder = work / "session"
+    folder.mkdir(exist_ok=True)
+    _, cost = measure_call(
+        lambda: RelionSession().run(SessionStarInput(items=items), RelionSessionParams(), Context(workdir=folder))
+    )
+    return Row(
+        "session_star", "magellon relion", f"one session: {count} micrographs, {count * first.count} particles", 1, cost.seconds,
+        cost.cpu_seconds, cost.peak_megabytes, note="memory is that of the whole benchmark process so far",
+    )  # fmt: skip
 
 
 def _make_input(work: Path, index: int) -> ExtractionInput:
