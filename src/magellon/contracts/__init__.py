@@ -6,6 +6,7 @@ from magellon.contracts.fft import FFT, FftInput, FftOutput
 from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput, MotionOutput
 from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
 from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
+from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
 from magellon.contracts.record import Record
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
 from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
@@ -13,7 +14,15 @@ from magellon.errors import BadInput, Cancelled, MagellonError, Transient
 
 CONTRACTS = {
     contract.category: contract
-    for contract in (MOTION_CORRECTION, CTF_ESTIMATION, FFT, PARTICLE_PICKING, PARTICLE_EXTRACTION, SESSION_STAR)
+    for contract in (
+        MOTION_CORRECTION,
+        CTF_ESTIMATION,
+        FFT,
+        PARTICLE_SURVEY,
+        PARTICLE_PICKING,
+        PARTICLE_EXTRACTION,
+        SESSION_STAR,
+    )
 }
 """Every category, in pipeline order."""
 
@@ -25,6 +34,7 @@ __all__ = [
     "MOTION_CORRECTION",
     "PARTICLE_EXTRACTION",
     "PARTICLE_PICKING",
+    "PARTICLE_SURVEY",
     "SESSION_STAR",
     "Backend",
     "BadInput",
@@ -54,5 +64,8 @@ __all__ = [
     "SessionItem",
     "SessionStarInput",
     "SessionStarOutput",
+    "SurveyInput",
+    "SurveyItem",
+    "SurveyOutput",
     "Transient",
 ]

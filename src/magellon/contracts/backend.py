@@ -50,6 +50,11 @@ class Contract(Generic[InputT, OutputT]):
     Output: type[OutputT]
     sources: Mapping[str, str] = field(default_factory=dict)
     gather: bool = False
+    sample: int | None = None
+    """A gather over a sample is a survey: it takes the first so many usable items in the order of their names, and steps that
+    work on single items may depend on it."""
+    Item: type[Record] | None = None
+    """What a survey takes of each item; its input is `items`, a tuple of these, and `sources` names the fields of one."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
 """Particle picking: a micrograph gives coordinates with scores."""
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from magellon.contracts.backend import Contract
 from magellon.contracts.record import Record
 from magellon.contracts.specimen import Ctf, Micrograph, Picks
+from magellon.units import Angstrom
 
 
 class PickingInput(Record):
     micrograph: Micrograph
     ctf: Ctf | None = None
+    diameter: Annotated[Angstrom, Field(gt=0)] | None = None
+    """As surveyed for the whole session; a diameter among the parameters overrules it."""
 
 
 class PickingOutput(Record):
@@ -25,5 +31,9 @@ PARTICLE_PICKING = Contract(
     "particle_picking",
     PickingInput,
     PickingOutput,
-    sources={"micrograph": "motion_correction.micrograph", "ctf": "ctf_estimation.ctf"},
+    sources={
+        "micrograph": "motion_correction.micrograph",
+        "ctf": "ctf_estimation.ctf",
+        "diameter": "particle_survey.diameter",
+    },
 )
