@@ -74,7 +74,7 @@ def _gather(work: Path, extracted: list[Extracted], count: int) -> Row:
         lambda: RelionSession().run(SessionStarInput(items=items), RelionSessionParams(), Context(workdir=folder))
     )
     return Row(
-        "session_star", "magellon relion", f"one session: {count} micrographs, {count * first.count} particles", 1, cost.seconds,
+        "session_star", "magellon relion", f"{count} micrographs, {count * first.count} particles", 1, cost.seconds,
         cost.cpu_seconds, cost.peak_megabytes, note="memory is that of the whole benchmark process so far",
     )  # fmt: skip
 
