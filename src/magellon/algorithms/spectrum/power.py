@@ -67,7 +67,8 @@ def centred_power(power: Tensor, shape: tuple[int, int], size: int = 1024) -> Te
     lags = torch.fft.fftfreq(size, d=1 / size, device=power.device)
     fade = _lag_window(lags, half)
     correlation = correlation * fade[:, None] * fade
-    return torch.fft.fftshift(torch.fft.fft2(correlation).real).clamp_(min=0).contiguous()
+    spectrum: Tensor = torch.fft.fftshift(torch.fft.fft2(correlation).real)
+    return spectrum.clamp_(min=0).contiguous()
 
 
 def _lag_window(lags: Tensor, half: int) -> Tensor:
