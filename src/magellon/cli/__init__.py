@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from pydantic import ValidationError
 
 from magellon.cli.backends import list_backends
 from magellon.cli.console import say_error
@@ -36,6 +37,10 @@ def main() -> None:
         app()
     except MagellonError as error:
         say_error(str(error))
+        sys.exit(1)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, each['loc']))} = {each['input']!r}: {each['msg']}" for each in error.errors())
+        say_error("; ".join(problems))
         sys.exit(1)
     except BrokenPipeError:  # `magellon backends | head`
         sys.stderr.close()

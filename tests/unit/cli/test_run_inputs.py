@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magellon.cli.acquisition import MovieOptions, OpticsOptions
 from magellon.cli.run.inputs import find_items
 from magellon.cli.run.names import name_micrograph, name_uniquely
-from magellon.cli.run.request import Beside, MovieOptions, OpticsOptions, Request
+from magellon.cli.run.request import Beside, Request
 from magellon.contracts import CtfInput, ExtractionInput, MotionInput, PickingInput
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc

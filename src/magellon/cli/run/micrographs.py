@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from magellon.cli.acquisition import OpticsOptions
 from magellon.cli.run.movies import make_optics
 from magellon.cli.run.names import name_micrograph
-from magellon.cli.run.request import OpticsOptions
 from magellon.contracts import Ctf, Micrograph, Optics
 from magellon.errors import BadInput
 from magellon.io.mrc_header import read_mrc_header

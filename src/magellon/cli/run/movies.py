@@ -3,14 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from magellon.cli.acquisition import MovieOptions, OpticsOptions
 from magellon.cli.run.names import name_uniquely
-from magellon.cli.run.request import MovieOptions, OpticsOptions
 from magellon.contracts import Gain, Movie, Optics
 from magellon.errors import BadInput
-from magellon.io.mrc_header import read_mrc_header
-from magellon.io.tiff_header import EER_METADATA, find_pixel_size, read_tiff_header
-
-TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+from magellon.io.movie_header import read_movie_header
 
 
 def find_movies(files: Iterable[Path], optics: OpticsOptions, options: MovieOptions) -> list[Movie]:
@@ -55,16 +52,9 @@ def _make_movie(name: str, path: Path, optics: OpticsOptions, options: MovieOpti
 def read_pixel_size(path: Path) -> float | None:
     """Å/px of a movie as its header says; None when it does not, or when the file cannot be read: the backend will say why."""
     try:
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            return _read_tiff_pixel_size(path)
-        return read_mrc_header(path).pixel_size if path.suffix.lower() in {".mrc", ".mrcs", ".st", ".map"} else None
+        return read_movie_header(path).pixel_size
     except BadInput:
         return None
-
-
-def _read_tiff_pixel_size(path: Path) -> float | None:
-    page = read_tiff_header(path).pages[0]
-    return None if EER_METADATA in page.tags else find_pixel_size(page)
 
 
 def _find_gain(options: MovieOptions) -> Gain | None:

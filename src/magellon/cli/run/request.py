@@ -3,30 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-
-@dataclass(frozen=True)
-class OpticsOptions:
-    """Where the headers and STAR files do not say. None: not given."""
-
-    pixel_size: float | None = None
-    voltage: float | None = None
-    spherical_aberration: float | None = None
-    amplitude_contrast: float | None = None
-    group: str | None = None
-
-
-@dataclass(frozen=True)
-class MovieOptions:
-    """What only movies have."""
-
-    exposure_per_frame: float | None = None
-    pre_exposure: float | None = None
-    gain: Path | None = None
-    gain_rotation: Literal[0, 90, 180, 270] | None = None
-    gain_flip: Literal["none", "x", "y"] | None = None
-    defects: Path | None = None
+from magellon.cli.acquisition import MovieOptions, OpticsOptions
 
 
 @dataclass(frozen=True)
@@ -54,8 +33,8 @@ class Request:
     """All of the backend's parameters, files as absolute paths."""
     identity_params: Mapping[str, Any] = field(default_factory=dict)
     """The same with files by content: the seed is made of these, as in the pipeline."""
-    optics: OpticsOptions = OpticsOptions()
-    movie: MovieOptions = MovieOptions()
+    optics: OpticsOptions = field(default_factory=OpticsOptions)
+    movie: MovieOptions = field(default_factory=MovieOptions)
     beside: Beside = Beside()
     jobs: int | None = None
     threads: int | None = None
