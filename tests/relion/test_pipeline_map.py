@@ -72,9 +72,7 @@ def process_movie(folder: Path, session: Path, truth: MovieTruth, diameter: floa
     )  # fmt: skip
     motion = MotionCor().run(MotionInput(movie=movie), MotionCor.Params(), context(folder / "motion_correction"))
     ctf_input = CtfInput(micrograph=motion.unweighted, group_spectrum=motion.group_spectrum)
-    ctf = CtfEstimation().run(
-        ctf_input, CtfEstimation.Params.model_validate({"max_resolution": 8.0}), context(folder / "ctf_estimation")
-    )
+    ctf = CtfEstimation().run(ctf_input, CtfEstimation.Params(), context(folder / "ctf_estimation"))
     picks = write_true_picks(folder / f"{truth.name}_true.star", truth, diameter)
     extraction_input = ExtractionInput(micrograph=motion.micrograph, picks=picks, ctf=ctf.ctf)
     params = StackMaker.Params.model_validate({"box_size": BOX, "minimum_distance": 0})

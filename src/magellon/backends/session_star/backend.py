@@ -26,6 +26,8 @@ class RelionSessionParams(Params):
 
 
 class RelionSession(Backend[SessionStarInput, RelionSessionParams, SessionStarOutput]):
+    """Gathers the results of a session into RELION's STAR files and a summary."""
+
     contract = SESSION_STAR
     name = "relion"
     Params = RelionSessionParams

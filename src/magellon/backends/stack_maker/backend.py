@@ -48,6 +48,8 @@ class Selection:
 
 
 class StackMaker(Backend[ExtractionInput, StackMakerParams, ExtractionOutput]):
+    """Cuts boxes at whole pixels and rescales, flattens, normalises and inverts them in RELION's order."""
+
     contract = PARTICLE_EXTRACTION
     name = "stack-maker"
     Params = StackMakerParams
