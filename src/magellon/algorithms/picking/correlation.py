@@ -62,6 +62,10 @@ class TemplateSettings:
         """In Å."""
         return self.resolution if self.resolution is not None else max(20.0, diameter / 9)
 
+    def cell(self, diameter: float) -> float:
+        """Å per cell of the reduced micrograph that holds this resolution."""
+        return self.comparison_resolution(diameter) / 2.3
+
 
 @dataclass(frozen=True)
 class Templates:
@@ -102,9 +106,8 @@ def pick_templates(
     """
     check_image(image, pixel_size)
     check_diameter(diameter, (image.shape[0], image.shape[1]), pixel_size)
-    _check_templates(templates, diameter, settings)
-    cell = settings.comparison_resolution(diameter) / 2.3
-    field = reduce_micrograph(image, pixel_size, cell)
+    check_templates(templates, diameter, settings)
+    field = reduce_micrograph(image, pixel_size, settings.cell(diameter))
     return pick_field_templates(field, diameter, templates, settings, ctf, resize_mask(usable, field))
 
 
@@ -208,7 +211,12 @@ def _measure_noise(kernels: Tensor, pixel_size: float, ctf: CtfModel | None, rea
     return measure_noise_peaks(values, area / NOISE_SIDE**2)
 
 
-def _check_templates(templates: Templates, diameter: float, settings: TemplateSettings) -> None:
+def check_templates(templates: Templates, diameter: float, settings: TemplateSettings) -> None:
+    """Refuse templates that are none.
+
+    Raises:
+        BadInput: not square, narrower than the particle, NaN, or an impossible angle step.
+    """
     images = templates.images
     if images.ndim != 3 or images.shape[-1] != images.shape[-2] or images.shape[0] == 0:
         raise BadInput(f"templates of shape {tuple(images.shape)}: must be square images, at least one")

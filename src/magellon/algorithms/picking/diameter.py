@@ -109,14 +109,14 @@ def _measure_extent(fine: Field, diameter: float, limits: tuple[float, float]) -
     windows = cut_windows(flat, positions[:500], math.ceil(EXTENT * cells))
     if windows.shape[0] < 3:
         return DiameterProposal(diameter, 0.0, int(windows.shape[0]))
-    radius, clarity = _find_edge(_darkness_profile(windows))
+    radius, clarity = find_edge(darkness_profile(windows))
     proposal = min(max(2 * radius * field.pixel_size * LARGER, limits[0]), limits[1])
     number = 1 - math.exp(-windows.shape[0] / 10)
     strength = min(float(scores.median()) / 8, 1.0)
     return DiameterProposal(proposal, round(min(number, 1.0) * strength * clarity, 3), int(windows.shape[0]))
 
 
-def _darkness_profile(windows: Tensor) -> Tensor:
+def darkness_profile(windows: Tensor) -> Tensor:
     """Mean square of what is darker than the background, over rings of one cell and all windows: (radius + 1,)."""
     size = windows.shape[-1]
     ring = ring_index(size, windows.device)
@@ -126,7 +126,7 @@ def _darkness_profile(windows: Tensor) -> Tensor:
     return (sums / torch.bincount(ring))[: size // 2 + 1]
 
 
-def _find_edge(profile: Tensor) -> tuple[float, float]:
+def find_edge(profile: Tensor) -> tuple[float, float]:
     """Radius in cells at which the darkness first falls to the edge's level, and how clearly it stands out, 0..1."""
     smooth = torch.nn.functional.avg_pool1d(
         torch.nn.functional.pad(profile[None, None], (1, 1), mode="replicate"), 3, stride=1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
+from magellon.algorithms.picking.diameter import darkness_profile, find_edge
 from magellon.errors import BadInput
 
 MASK_FALL_OFF = 0.1
@@ -47,6 +48,36 @@ def project_map(volume: Tensor, views: int) -> Tensor:
         turned = torch.nn.functional.grid_sample(volume[None, None].to(torch.float32), grid[None], align_corners=True)
         projections.append(turned[0, 0].sum(dim=0))
     return torch.stack(projections)
+
+
+def crop_map(volume: Tensor, size: int) -> Tensor:
+    """The map on a coarser grid of `size` per side by cropping its transform; the middle [n // 2] stays the middle.
+
+    Args:
+        volume: (n, n, n); returned as it is when n is not above `size`.
+    """
+    n = volume.shape[0]
+    if n <= size:
+        return volume
+    axes = (0, 1, 2)
+    transform = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(volume, dim=axes)), dim=axes)
+    start = n // 2 - size // 2
+    part = transform[(slice(start, start + size),) * 3]
+    cropped: Tensor = torch.fft.ifftn(torch.fft.ifftshift(part, dim=axes)).real
+    middle: Tensor = torch.fft.fftshift(cropped, dim=axes)
+    return middle * (size / n) ** 3
+
+
+def measure_diameter(templates: Tensor, pixel_size: float) -> float:
+    """Longest extent in Å of what the templates show: (k, n, n).
+
+    Raises:
+        BadInput: they show nothing.
+    """
+    radius, clarity = find_edge(darkness_profile(-make_positive(templates, templates.shape[-1] / 2)))
+    if clarity == 0 or radius < 2:
+        raise BadInput("the templates' diameter cannot be measured: give `diameter`")
+    return 2 * radius * pixel_size
 
 
 def low_pass(images: Tensor, pixel_size: float, resolution: float) -> Tensor:
