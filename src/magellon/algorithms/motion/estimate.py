@@ -2,14 +2,19 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from magellon.algorithms.motion.coarse import align_coarsely
 from magellon.algorithms.motion.field import MotionField, local_basis
+from magellon.algorithms.motion.frames import shrink_frame
 from magellon.algorithms.motion.patches import cut_patches, measure_patches
 from magellon.algorithms.motion.settings import Budget, MotionSettings
 from magellon.algorithms.motion.trajectory import MotionPrior, fit_trajectory
 
 _RESOLUTIONS = (20.0, 10.0)
+_CELL = 30.0  # Å
+_UNUSUAL = 0.4
+_REACH = 200.0  # Å
 
 
 def estimate_motion(
@@ -26,6 +31,7 @@ def estimate_motion(
     if frames == 1:
         return MotionField(shape, torch.zeros(1, 2, dtype=torch.float64))
     small_pixel = pixel_size * factor
+    small = hide_foreign_areas(small, small_pixel)
     coarse = align_coarsely(small, small_pixel)
     grid = choose_grid(shape, pixel_size, settings.patch_size)
     patches = cut_patches(small, coarse, grid, small_pixel, settings.resolution, budget.threads)
@@ -33,7 +39,7 @@ def estimate_motion(
     basis = local_basis(centres, shape)
     exposure = settings.exposure_per_frame or 1.0
     exposures = settings.pre_exposure + exposure * (torch.arange(frames, dtype=torch.float64) + 0.5)
-    prior = MotionPrior(exposures)
+    prior = MotionPrior(exposures, (shape[0] * pixel_size, shape[1] * pixel_size))
     with_local = settings.local_motion and grid[0] * grid[1] > 1
     track = coarse * small_pixel
     local = torch.zeros(frames, basis.shape[1], 2, dtype=torch.float64)
@@ -41,12 +47,40 @@ def estimate_motion(
     for number, resolution in enumerate(resolutions):
         present = track[:, None] + torch.einsum("pj,fjc->fpc", basis, local)
         measurement = measure_patches(patches, present, resolution, budget.threads)
-        trajectory = fit_trajectory(
-            present + measurement.step, measurement.patch_information, measurement.frame_information,
-            basis, prior, with_local, tune=number >= len(_RESOLUTIONS),
-        )  # fmt: skip
+        tune = number >= len(_RESOLUTIONS)
+        trajectory = fit_trajectory(measurement, present, basis, prior, with_local=with_local, tune=tune)
         track, local = trajectory.track, trajectory.local
     return MotionField(shape, track / pixel_size, local / pixel_size if with_local else None)
+
+
+def hide_foreign_areas(small: Tensor, pixel_size: float) -> Tensor:
+    """Fade out areas that are far darker or brighter than the rest.
+
+    The edge of the beam stays with the microscope while the specimen moves, and would otherwise outweigh everything else.
+    """
+    factor = max(1, min(round(_CELL / pixel_size), min(small.shape[1:]) // 8))
+    mean = torch.zeros_like(small[0])
+    for image in small:
+        mean += image
+    mean /= small.shape[0]
+    cells = shrink_frame(mean, None, factor)
+    level = cells.median()
+    foreign = (_blur(cells, 3) - level).abs() > _UNUSUAL * level.abs()
+    if not bool(foreign.any()) or float(foreign.double().mean()) > 0.8:
+        return small
+    near = _grow(foreign.float(), round(_REACH / (pixel_size * factor)))
+    kept = 1 - _blur(near, 5)
+    kept = interpolate(kept[None, None], size=small.shape[1:], mode="bilinear", align_corners=False)[0, 0]
+    return torch.stack([(image - level) * kept for image in small])
+
+
+def _blur(image: Tensor, size: int) -> Tensor:
+    """Mean over squares of `size` pixels (odd); the border counts only what there is."""
+    return avg_pool2d(image[None], size, stride=1, padding=size // 2, count_include_pad=False)[0]
+
+
+def _grow(image: Tensor, reach: int) -> Tensor:
+    return max_pool2d(image[None], 2 * reach + 1, stride=1, padding=reach)[0]
 
 
 def choose_grid(shape: tuple[int, int], pixel_size: float, patch_size: float) -> tuple[int, int]:

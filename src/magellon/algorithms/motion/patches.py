@@ -1,10 +1,11 @@
-"""How far each patch of each frame is from where it should be: gradients of the likelihood of the alignment.
+"""How far each patch of each frame is from where it should be: derivatives of the likelihood of the alignment.
 
-Every frame of a patch is compared with the sum of the other frames in Fourier space. Writing Y_f for the transforms moved
-back by the present estimate and R for their sum, the log-likelihood of frame f has the gradient
--Σ_k 2πk w(k) Im(conj(R) Y_f) and the curvature Σ_k (2πk)² w(k) Re(conj(R - Y_f) Y_f) with respect to its displacement; the
-frame's own term drops out of the gradient. The weight w = 2 S / (N ((F - 1) S + N)) follows from the powers of signal S and
-noise N, which are measured on the movie itself.
+Every frame of a patch is compared with every other one in Fourier space. With Y_f the transforms moved back by the present
+estimate and R their sum, the log-likelihood Σ_{f<g} Σ_k w(k) Re(conj(Y_f) Y_g) has the gradient -Σ_k 2πk w(k) Im(conj(R) Y_f)
+with respect to the displacement of frame f, and its curvature couples frames f and g by c_fg = Σ_k (2πk)² w(k) Re(conj(Y_f) Y_g).
+The coupling matters: ice and damaged detail agree between frames of similar exposure only, so that slow motion
+is known less well than the curvature of one frame against all others promises. The weight w = 2 S / (N ((F - 1) S + N))
+follows from the powers of signal S and noise N, which are measured on the movie itself.
 """
 
 import math
@@ -26,6 +27,8 @@ class Patches:
 
     transforms: list[Tensor]
     """Per patch (frames, rows, columns), complex64: the half plane up to the finest resolution, rows in `fft` order."""
+    powers: list[Tensor]
+    """Per patch (rows, columns): sum over frames of |transform|²."""
     centres: Tensor
     """(patches, 2): (y, x) in pixels of the small frames."""
     offsets: Tensor
@@ -38,14 +41,14 @@ class Patches:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Newton steps of every patch and frame."""
+    """Derivatives of the log-likelihood at the present displacement."""
 
-    step: Tensor
-    """(frames, patches, 2), float64: (y, x) in Å."""
-    patch_information: Tensor
-    """(patches,), float64: mean over frames of the curvature, 1/Å²."""
-    frame_information: Tensor
-    """(frames,), float64: curvature of each frame relative to the mean."""
+    gradient: Tensor
+    """(frames, patches, 2), float64: (y, x) in 1/Å."""
+    information: Tensor
+    """(patches,), float64: curvature of a frame of the patch against all others, mean over frames and axes, 1/Å²."""
+    coupling: Tensor
+    """(frames, frames), float64: curvature between frames relative to that: a Laplacian whose diagonal has the mean 1."""
 
 
 def cut_patches(
@@ -80,11 +83,17 @@ def cut_patches(
         return torch.cat([spectrum[:, : rows + 1, : columns + 1], spectrum[:, -rows:, : columns + 1]], dim=1)
 
     centres = torch.tensor([[y + (box[0] - 1) / 2, x + (box[1] - 1) / 2] for y, x in corners], dtype=torch.float64)
-    return Patches(list(map_in_order(transform, corners, threads)), centres, offsets, box, pixel_size)
+    transforms = list(map_in_order(transform, corners, threads))
+    powers = list(map_in_order(_power, transforms, threads))
+    return Patches(transforms, powers, centres, offsets, box, pixel_size)
+
+
+def _power(transforms: Tensor) -> Tensor:
+    return torch.view_as_real(transforms).square().sum(dim=(0, -1))
 
 
 def measure_patches(patches: Patches, displacement: Tensor, resolution: float, threads: int) -> Measurement:
-    """Newton steps from the present estimate towards the most likely displacement.
+    """Derivatives at the present estimate.
 
     Args:
         displacement: (frames, patches, 2), Å: present estimate.
@@ -93,38 +102,53 @@ def measure_patches(patches: Patches, displacement: Tensor, resolution: float, t
     grid = _FrequencyGrid(patches, resolution)
     residual = displacement - patches.offsets[:, None] * patches.pixel_size
 
+    count = len(patches.transforms)
+
     def align(number: int) -> tuple[Tensor, Tensor]:
         moved = grid.move(patches.transforms[number], residual[:, number])
-        total = moved.sum(0)
-        own = torch.view_as_real(moved).flatten(1)
-        return total, own
+        return torch.view_as_real(moved).flatten(1), moved.sum(0)
 
     def powers(number: int) -> tuple[Tensor, Tensor]:
-        total, own = align(number)
-        return grid.rings(total.abs().square()), grid.rings(own.square().sum(0).view(*total.shape, 2).sum(-1))
+        total = align(number)[1]
+        return grid.rings(total.abs().square()), grid.rings(grid.crop(patches.powers[number]))
 
-    count = len(patches.transforms)
     coherent, incoherent = (sum(parts) for parts in zip(*map_in_order(powers, range(count), threads), strict=True))
     weight = grid.spread(_optimal_weight(coherent, incoherent, grid.ring_sizes * count, displacement.shape[0]))
 
-    def newton(number: int) -> tuple[Tensor, Tensor]:
-        total, own = align(number)
-        return grid.derivatives(own, total, weight)
+    def differentiate(number: int) -> tuple[Tensor, Tensor]:
+        own, total = align(number)
+        return grid.gradient(own, total, weight), grid.coupling(own, weight)
 
-    gradients, curvatures = zip(*map_in_order(newton, range(count), threads), strict=True)
-    gradient, curvature = torch.stack(gradients, dim=1), torch.stack(curvatures, dim=1)
-    return _newton_steps(gradient, curvature)
+    gradients, couplings = zip(*map_in_order(differentiate, range(count), threads), strict=True)
+    return _summarise(torch.stack(gradients, dim=1), torch.stack(couplings))
 
 
-def _newton_steps(gradient: Tensor, curvature: Tensor) -> Measurement:
-    """Curvatures are noisy: taken as a product of one factor per patch and one per frame, each averaged."""
-    per_patch = curvature.mean(0)
+def _summarise(gradient: Tensor, couplings: Tensor) -> Measurement:
+    """Couplings (patches, frames, frames) are noisy: taken as a factor per patch times a function of the frames' distance."""
+    frames = couplings.shape[1]
+    off = couplings * (1 - torch.eye(frames, dtype=couplings.dtype, device=couplings.device))
+    per_patch = off.sum(dim=(1, 2)) / frames
     typical = per_patch.clamp(min=0).mean().clamp(min=1e-12)
-    per_patch = per_patch.clamp(min=0.05 * float(typical))
-    per_frame = curvature.sum(1) / curvature.sum().clamp(min=1e-12) * curvature.shape[0]
-    per_frame = per_frame.clamp(0.2, 5.0)
-    step = gradient / (per_patch[:, None] * per_frame[:, None, None])
-    return Measurement(step, per_patch, per_frame)
+    # A patch that is not convex at its present place has nothing to say.
+    trusted = per_patch > 0.05 * typical
+    per_patch = torch.where(trusted, per_patch, 1e-3 * typical)
+    pooled = off[trusted].sum(0) if bool(trusted.any()) else torch.ones_like(off[0])
+    near = _smooth_over_distance(pooled)
+    laplacian = torch.diag(near.sum(1)) - near
+    return Measurement(gradient, per_patch, laplacian / laplacian.diagonal().mean())
+
+
+def _smooth_over_distance(pooled: Tensor) -> Tensor:
+    """The coupling (frames, frames) as a function of the distance in time, averaged more broadly where it is larger."""
+    frames = pooled.shape[0]
+    lag = (torch.arange(frames)[:, None] - torch.arange(frames)[None]).abs()
+    means = torch.stack([pooled.diagonal(offset).mean() for offset in range(1, frames)])
+    smooth = torch.zeros(frames, dtype=pooled.dtype)
+    for offset in range(1, frames):
+        reach = offset // 4
+        smooth[offset] = means[max(0, offset - 1 - reach) : offset + reach].mean()
+    smooth = torch.cummin(smooth[1:], dim=0).values.clamp(min=float(smooth.max()) * 1e-3 + 1e-12)
+    return torch.cat([torch.zeros(1, dtype=pooled.dtype), smooth])[lag]
 
 
 class _FrequencyGrid:
@@ -143,6 +167,7 @@ class _FrequencyGrid:
         radius = torch.hypot(self.k_row[:, None], self.k_column[None])
         ring = radius * min(lengths)
         self.ring = ring.round().long()
+        self.k_squared = radius.square()
         inside = (radius <= 1 / resolution) & (radius >= 1 / _COARSEST)
         # The column at zero holds each frequency twice.
         self.inside = inside.float() * torch.where(torch.arange(self.columns + 1, device=device) == 0, 0.5, 1.0)
@@ -172,22 +197,24 @@ class _FrequencyGrid:
         """A radial profile on the grid, zero outside the band."""
         return profile.float()[self.ring] * self.inside
 
-    def derivatives(self, own: Tensor, total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (frames, 2) and mean curvature per axis (frames,) of the log-likelihood, in 1/Å and 1/Å².
+    def gradient(self, own: Tensor, total: Tensor, weight: Tensor) -> Tensor:
+        """(frames, 2), 1/Å.
 
         Args:
             own: (frames, 2 x frequencies): real and imaginary parts of the moved transforms.
             total: (rows, columns): their sum.
         """
         reference = total * weight * (2 * math.pi)
-        rows, columns = self.k_row[:, None], self.k_column[None]
-        k_squared = (rows.square() + columns.square()) * math.pi
         # Im(conj(R) Y) = Re R Im Y - Im R Re Y as one matrix product over real and imaginary parts.
-        gradient = [torch.stack([reference.imag * k, -reference.real * k], dim=-1).flatten() for k in (rows, columns)]
-        curvature = torch.view_as_real(reference * k_squared).flatten()
-        products = (own @ torch.stack([*gradient, curvature], dim=1)).double()
-        power = own.square() @ torch.stack([weight * k_squared * 2 * math.pi] * 2, dim=-1).flatten()
-        return products[:, :2], products[:, 2] - power.double()
+        axes = (self.k_row[:, None], self.k_column[None])
+        columns = [torch.stack([reference.imag * k, -reference.real * k], dim=-1).flatten() for k in axes]
+        return (own @ torch.stack(columns, dim=1)).double()
+
+    def coupling(self, own: Tensor, weight: Tensor) -> Tensor:
+        """(frames, frames), 1/Å², mean of the two axes."""
+        scale = (weight * self.k_squared * (2 * math.pi**2)).sqrt()
+        scaled = own * torch.stack([scale, scale], dim=-1).flatten()
+        return (scaled @ scaled.T).double()
 
 
 def _optimal_weight(coherent: Tensor, incoherent: Tensor, sizes: Tensor, frames: int) -> Tensor:
