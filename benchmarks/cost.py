@@ -1,8 +1,10 @@
 """What a program or a call costs: wall time, processor time, peak memory."""
 
-import os
+import json
 import resource
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,14 @@ def measure_command(argv: Sequence[str], cwd: Path, log: Path) -> Cost:
     Raises:
         RuntimeError: it ended with a non-zero status; the message carries the end of the log.
     """
-    start = time.perf_counter()
-    with log.open("wb") as out:
-        process = subprocess.Popen(list(argv), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{argv[0]} ended with status {process.returncode}: {log.read_text(errors='replace')[-2000:]}")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    with tempfile.TemporaryDirectory(prefix="magellon-cost-") as folder, log.open("wb") as out:
+        report = Path(folder) / "cost.json"
+        command = [sys.executable, "-S", "-E", str(LAUNCHER), str(report), *argv]
+        status = subprocess.call(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        if status != 0:
+            raise RuntimeError(f"{argv[0]} ended with status {status}: {log.read_text(errors='replace')[-2000:]}")
+        measured = json.loads(report.read_text())
+    return Cost(measured["seconds"], measured["cpu_seconds"], measured["peak_kilobytes"] / 1024)
 
 
 def measure_call(function: Callable[[], T]) -> tuple[T, Cost]:
