@@ -73,7 +73,7 @@ def _crop_inside(image: Tensor, centres: Tensor, box: Pixel) -> Tensor:
     pieces = image.contiguous().as_strided((height * width - box + 1, box), (1, 1))
     rows = centres[:, 0, None] - box // 2 + torch.arange(box, device=image.device)
     starts = rows * width + (centres[:, 1, None] - box // 2)
-    return torch.index_select(pieces, 0, starts.flatten()).unflatten(0, starts.shape)
+    return torch.index_select(pieces, 0, starts.flatten()).reshape(len(centres), box, box)
 
 
 def _crop_repeating_edges(image: Tensor, centres: Tensor, box: Pixel) -> Tensor:
