@@ -106,7 +106,7 @@ def _solve(
     trust = misfit_trust(whole, fits[rates.index(max(rates))])
     # Likelihood alone would let a strange course of the low frequencies decide.
     fits = [fit for fit, rate in zip(fits, rates, strict=True) if rate >= RIVAL * max(rates)]
-    fits = [refine_ctf(whole, microscope, _restart(fit), search, trust) for fit in fits]
+    fits = [refine_ctf(whole, microscope, _restart(fit), search, trust, fit.prior) for fit in fits]
     best = min(fits, key=lambda fit: fit.loss)
     own = rate_candidate(whole, microscope, _restart(best))
     odds = [(_restart(fit), best.loss - fit.loss) for fit in fits]
@@ -175,7 +175,8 @@ def _check(image: Tensor, what: str) -> None:
         raise BadInput(
             f"{what} of shape {tuple(image.shape)}: CTF estimation needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} px"
         )
-    if not bool(torch.isfinite(image).all()):
+    least, greatest = (float(value) for value in torch.aminmax(image))
+    if not math.isfinite(greatest - least):
         raise BadInput(f"{what} holds values that are not finite")
-    if float(image.max()) == float(image.min()):
+    if greatest == least:
         raise BadInput(f"{what} is constant: there is nothing to fit")

@@ -22,7 +22,7 @@ from magellon.algorithms.ctf.splines import smooth, solve_symmetric
 from magellon.algorithms.spectrum.polar import PolarSpectrum
 
 MAX_STEPS = 20
-ENOUGH = 0.01
+ENOUGH = 0.03
 """Gain in log likelihood below which the refinement ends."""
 SIGNIFICANT = 2.0
 """Variances that the square of an envelope coefficient must exceed not to be noise."""
@@ -46,6 +46,8 @@ class Refinement:
     """(rings,)."""
     envelope: Tensor
     """(rings,)."""
+    prior: Tensor
+    """Inverse variances of the envelope's coefficients around zero."""
 
 
 def refine_ctf(
@@ -54,6 +56,7 @@ def refine_ctf(
     start: Candidate,
     search: CtfSearch | None,
     trust: Tensor | None = None,
+    prior: Tensor | None = None,
 ) -> Refinement:
     """Refine from a start that is within about half a ring.
 
@@ -64,13 +67,16 @@ def refine_ctf(
         polar: rings within the resolution limits.
         search: which parameters to fit, and within which limits; None: only background and envelope.
         trust: (rings,) weight of each ring, 0..1, relative to what counting noise gives it.
+        prior: of an earlier refinement; then the envelope is fitted once.
     """
     problem = make_likelihood(polar, microscope, search, trust)
     values = (start.defocus, *start.astigmatism, math.radians(start.phase_shift))
     parameters = torch.tensor(values, dtype=torch.float64, device=polar.power.device)
+    if prior is None:
+        point = _climb(problem, start_point(problem, parameters))
+        parameters, prior = point.parameters, _envelope_prior(problem, point)
+    problem = replace(problem, prior=prior)
     point = _climb(problem, start_point(problem, parameters))
-    problem = replace(problem, prior=_envelope_prior(problem, point))
-    point = _climb(problem, start_point(problem, point.parameters))
     return _result(problem, point, polar.count.double())
 
 
@@ -130,4 +136,4 @@ def _result(problem: Likelihood, point: Point, count: Tensor) -> Refinement:
     residual = problem.power / point.expected - 1
     dispersion = (count * residual**2).sum(dim=1).sum() / (count > 0).sum()
     covariance = covariance * dispersion * problem.free[:, None] * problem.free
-    return Refinement(point.parameters, covariance, point.loss, point.expected, point.background, point.envelope)
+    return Refinement(point.parameters, covariance, point.loss, point.expected, point.background, point.envelope, problem.prior)

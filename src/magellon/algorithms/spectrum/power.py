@@ -22,7 +22,13 @@ def taper_edges(image: Tensor, fraction: float = EDGE_TAPER) -> Tensor:
     mean = image.mean(dim=-1).double().mean(dim=-1)[..., None, None].to(image.dtype)
     rows = _edge_window(height, fraction, image)
     columns = _edge_window(width, fraction, image)
-    return (image - mean).mul_(rows[:, None]).mul_(columns)
+    tapered = image - mean
+    # Only the edges change: a pass over the whole image costs as much as a third of its transform.
+    for edge in (slice(0, _edge_width(height, fraction)), slice(height - _edge_width(height, fraction), height)):
+        tapered[..., edge, :] *= rows[edge, None]
+    for edge in (slice(0, _edge_width(width, fraction)), slice(width - _edge_width(width, fraction), width)):
+        tapered[..., edge] *= columns[edge]
+    return tapered
 
 
 def periodogram(image: Tensor) -> Tensor:
@@ -38,10 +44,10 @@ def periodogram(image: Tensor) -> Tensor:
     """
     height, width = image.shape[-2:]
     transform = torch.fft.rfft2(taper_edges(image))
-    power = torch.view_as_real(transform).square_().sum(dim=-1)
+    parts = torch.view_as_real(transform)
+    power = torch.addcmul(parts[..., 0].square(), parts[..., 1], parts[..., 1])
     energy = _edge_window(height, EDGE_TAPER, image).square().sum() * _edge_window(width, EDGE_TAPER, image).square().sum()
-    normalised: Tensor = power / energy
-    return normalised
+    return power.div_(energy)
 
 
 def centred_power(power: Tensor, shape: tuple[int, int], size: int = 1024) -> Tensor:
@@ -76,6 +82,10 @@ def _lag_window(lags: Tensor, half: int) -> Tensor:
     start = half / 4
     fade = ((lags.abs() - start) / (half - start)).clamp(0, 1)
     return 0.5 + 0.5 * torch.cos(math.pi * fade)
+
+
+def _edge_width(length: int, fraction: float) -> int:
+    return min(length // 2, math.ceil(fraction * length))
 
 
 def _edge_window(length: int, fraction: float, like: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ def draw_micrograph(
     squareness = torch.sinc(k_row * pixel_size) ** 2 * torch.sinc(k_column * pixel_size) ** 2
     power = power * squareness**rings.pixel_falloff
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return torch.fft.irfft2(torch.fft.rfft2(noise) * power.sqrt(), s=shape)
+    image: Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) * power.sqrt(), s=shape)
+    return image
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ def draw_image(shape: tuple[int, int] = (640, 768)) -> torch.Tensor:
     k_row, k_column = rfft_frequencies(shape, PIXEL_SIZE)
     power = 1 + 0.6 * torch.exp(-30 * (k_row**2 + k_column**2)) * ctf_rfft(TRUTH, shape, PIXEL_SIZE) ** 2
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(4))
-    return torch.fft.irfft2(torch.fft.rfft2(noise) * power.sqrt(), s=shape) + 10
+    image: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) * power.sqrt(), s=shape)
+    return image + 10
 
 
 def as_input(folder: Path, image: np.ndarray, spectrum: Path | None = None) -> CtfInput:
@@ -121,8 +122,8 @@ def test_bad_micrographs_are_named(tmp_path: Path, image: np.ndarray, message: s
 
 def test_a_bad_group_spectrum_is_named(tmp_path: Path) -> None:
     write_mrc(tmp_path / "PS.mrc", -np.ones((256, 256), np.float32), PIXEL_SIZE)
+    example = as_input(tmp_path, draw_image((256, 256)).numpy(), tmp_path / "PS.mrc")
     with pytest.raises(BadInput, match=r"PS\.mrc"):
-        example = as_input(tmp_path, draw_image((256, 256)).numpy(), tmp_path / "PS.mrc")
         CtfEstimation().run(example, CtfParams(), Context(workdir=tmp_path))
 
 
