@@ -90,7 +90,7 @@ async def _run_one(child: Child, item: Item, request: Request, workdir: Path) ->
         version=request.version,
         device=request.device,
         threads=child.threads,
-        seed=derive_seed(_plan_step(request), item.name),
+        seed=derive_seed(plan_step(request), item.name),
     )
     try:
         done = await child.run(task)
@@ -99,7 +99,7 @@ async def _run_one(child: Child, item: Item, request: Request, workdir: Path) ->
     return Finished(item, deliver(done, request, workdir))
 
 
-def _plan_step(request: Request) -> PlannedStep:
+def plan_step(request: Request) -> PlannedStep:
     """As the pipeline sees this run: the same step on the same movie has the same seed."""
     return PlannedStep(
         key=request.category,
@@ -113,9 +113,14 @@ def _plan_step(request: Request) -> PlannedStep:
 
 
 def deliver(done: Done, request: Request, workdir: Path) -> Record:
-    """Move what a backend wrote into the output folder, replacing an earlier run's files, and return its output record."""
-    for path in sorted(workdir.iterdir()):
-        path.replace(request.out / path.name)
+    """Move what a backend wrote into the output folder and return its output record."""
+    move_files(workdir, request.out)
     output: dict[str, Any] = done.output
     record: Record = CONTRACTS[request.category].Output.model_validate(output)
     return record.map_paths(lambda path: request.out / path)
+
+
+def move_files(workdir: Path, out: Path) -> list[Path]:
+    """Move everything from one folder into another, replacing an earlier run's files."""
+    moved = [path.replace(out / path.name) for path in sorted(workdir.iterdir())]
+    return moved

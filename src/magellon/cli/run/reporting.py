@@ -8,6 +8,7 @@ from magellon.cli.run.delivery import write_record, write_star_files
 from magellon.cli.run.execution import Failed, Finished, Outcome, fill_cores, open_children, run_items
 from magellon.cli.run.inputs import Item, find_items
 from magellon.cli.run.request import Request
+from magellon.cli.run.survey import survey_items
 
 
 def run_request(request: Request, verbose: bool = False) -> int:
@@ -30,6 +31,7 @@ async def _compute(items: list[Item], request: Request, verbose: bool) -> tuple[
     """The outcomes, and the files written about them."""
     slots = fill_cores(len(items), request.jobs, request.threads)
     async with open_children(slots) as children:
+        items = await survey_items(children[0], items, request)
         with make_progress() as progress:
             bar = progress.add_task(f"{request.category}/{request.backend}", total=len(items), note="")
             failures: list[Failed] = []
