@@ -48,14 +48,14 @@ def process(folder: Path, motion: MotionRanges) -> Path:
     """Simulate a session and take it from movies to a RELION project folder, with true coordinates and poses as picks."""
     spec = SessionSpec(
         movies=7, size=1024, frames=12, pixel_size=PIXEL, phantom=PHANTOM, seed=11, exposure_per_frame=2.0, motion=motion,
-        specimen=CLEAN,
+        specimen=CLEAN, gain_rotation=90, gain_flip="x",
     )  # fmt: skip
     session = simulate_session(folder / "raw", spec)
     truth = read_truth(session)
     items = [process_movie(folder, session, movie, truth.diameter) for movie in truth.movies]
     RelionSession().run(SessionStarInput(items=tuple(items)), RelionSession.Params(), context(folder))
     (folder / "movies").mkdir()
-    for file in (*(session / "movies").iterdir(), session / "gain.mrc", session / "defects.txt"):
+    for file in (*(session / "movies").iterdir(), session / "defects.txt"):
         (folder / "movies" / file.name).symlink_to(file)
     return folder
 
@@ -68,7 +68,7 @@ def context(folder: Path) -> Context:
 def process_movie(folder: Path, session: Path, truth: MovieTruth, diameter: float) -> SessionItem:
     movie = Movie(
         name=truth.name, path=session / truth.file, pixel_size=PIXEL, exposure_per_frame=truth.exposure_per_frame,
-        gain=Gain(path=session / "gain.mrc"), defects=session / "defects.txt",
+        gain=Gain(path=session / "gain.mrc", rotation=90, flip="x"), defects=session / "defects.txt",
     )  # fmt: skip
     motion = MotionCor().run(MotionInput(movie=movie), MotionCor.Params(), context(folder / "motion_correction"))
     ctf_input = CtfInput(micrograph=motion.unweighted, group_spectrum=motion.group_spectrum)
