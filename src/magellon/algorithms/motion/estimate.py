@@ -12,9 +12,13 @@ from magellon.algorithms.motion.settings import Budget, MotionSettings
 from magellon.algorithms.motion.trajectory import MotionPrior, fit_trajectory
 
 _RESOLUTIONS = (20.0, 10.0)
+_LEAST_PATCHES = 5.0
+_SMALLEST_PATCH = 250.0  # Å
 _CELL = 30.0  # Å
 _UNUSUAL = 0.4
-_REACH = 200.0  # Å
+_REACH = 150.0  # Å
+_DARK = 0.3
+_FRINGES = 500.0  # Å: how far the fringes of the beam's edge reach
 
 
 def estimate_motion(
@@ -48,6 +52,9 @@ def estimate_motion(
         present = track[:, None] + torch.einsum("pj,fjc->fpc", basis, local)
         measurement = measure_patches(patches, present, resolution, budget.threads)
         tune = number >= len(_RESOLUTIONS)
+        # A few patches in a corner, where all else is beam edge or carbon, cannot speak for the whole field.
+        speaking = measurement.information.sum().square() / measurement.information.square().sum()
+        with_local = with_local and float(speaking) > _LEAST_PATCHES
         trajectory = fit_trajectory(measurement, present, basis, prior, with_local=with_local, tune=tune)
         track, local = trajectory.track, trajectory.local
     return MotionField(shape, track / pixel_size, local / pixel_size if with_local else None)
@@ -56,22 +63,34 @@ def estimate_motion(
 def hide_foreign_areas(small: Tensor, pixel_size: float) -> Tensor:
     """Fade out areas that are far darker or brighter than the rest.
 
-    The edge of the beam stays with the microscope while the specimen moves, and would otherwise outweigh everything else.
+    The edge of the beam and its fringes stay with the microscope while the specimen moves, and would otherwise outweigh everything else.
     """
     factor = max(1, min(round(_CELL / pixel_size), min(small.shape[1:]) // 8))
     mean = torch.zeros_like(small[0])
     for image in small:
         mean += image
     mean /= small.shape[0]
-    cells = shrink_frame(mean, None, factor)
-    level = cells.median()
-    foreign = (_blur(cells, 3) - level).abs() > _UNUSUAL * level.abs()
-    if not bool(foreign.any()) or float(foreign.double().mean()) > 0.8:
+    cells = _blur(shrink_frame(mean, None, factor), 3)
+    bright = cells > 0.5 * cells.flatten().kthvalue(int(0.9 * cells.numel())).values
+    level = cells[bright].median() if bool(bright.any()) else cells.median()
+    dark = cells < _DARK * level
+    foreign = (cells - level).abs() > _UNUSUAL * level.abs()
+    if not bool(foreign.any()) or float(foreign.double().mean()) > 0.9:
         return small
-    near = _grow(foreign.float(), round(_REACH / (pixel_size * factor)))
+    cell = pixel_size * factor
+    near = torch.maximum(_grow(dark.float(), round(_FRINGES / cell)), _grow(foreign.float(), round(_REACH / cell)))
+    if bool(near.all()):
+        near = foreign.float()
     kept = 1 - _blur(near, 5)
-    kept = interpolate(kept[None, None], size=small.shape[1:], mode="bilinear", align_corners=False)[0, 0]
-    return torch.stack([(image - level) * kept for image in small])
+    # What is left must not end in a step where it is faded out: only deviations from the smooth background stay.
+    weight = 1 - foreign.float()
+    background = _blur(cells * weight, 9) / _blur(weight, 9).clamp(min=1e-3)
+    background = torch.where(_blur(weight, 9) > 0.01, background, level)
+    size = (small.shape[1], small.shape[2])
+    kept, background = (
+        interpolate(image[None, None], size=size, mode="bilinear", align_corners=False)[0, 0] for image in (kept, background)
+    )
+    return torch.stack([(image - background) * kept for image in small])
 
 
 def _blur(image: Tensor, size: int) -> Tensor:
@@ -84,6 +103,11 @@ def _grow(image: Tensor, reach: int) -> Tensor:
 
 
 def choose_grid(shape: tuple[int, int], pixel_size: float, patch_size: float) -> tuple[int, int]:
-    """Rows and columns of patches of about `patch_size` Å, 1 to 12 each."""
-    rows, columns = (max(1, min(12, round(side * pixel_size / patch_size))) for side in shape)
+    """Rows and columns of patches of about `patch_size` Å, smaller in small fields to have four of them; at most 12."""
+    rows, columns = (_count_patches(side * pixel_size, patch_size) for side in shape)
     return rows, columns
+
+
+def _count_patches(extent: float, patch_size: float) -> int:
+    wanted = round(extent / patch_size)
+    return max(1, min(12, max(wanted, min(4, int(extent / min(patch_size, _SMALLEST_PATCH))))))
