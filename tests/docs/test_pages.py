@@ -14,6 +14,8 @@ from magellon.cli.catalogue import choose_backend, read_descriptions
 from magellon.cli.reference import format_reference
 from magellon.cli.run.command import make_command
 from magellon.cli.simulate import make_command as make_simulate_command
+from magellon.platform.pipeline.filter import Thresholds
+from magellon.platform.sessions.definition import SessionFile
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
@@ -77,6 +79,24 @@ def test_make_targets_exist(page: Path) -> None:
 def test_the_backends_page_is_current() -> None:
     page = (ROOT / "docs" / "reference" / "backends.md").read_text()
     assert page == format_reference(read_descriptions()), "run `make docs`"
+
+
+def test_the_default_recipe_is_shown_as_it_is() -> None:
+    page = (ROOT / "docs" / "reference" / "recipes.md").read_text()
+    recipe = (ROOT / "src" / "magellon" / "platform" / "pipeline" / "default_recipe.toml").read_text()
+    assert f"```toml\n{recipe.strip()}\n```" in page
+
+
+def test_session_json_is_described_completely() -> None:
+    page = (ROOT / "docs" / "reference" / "session-json.md").read_text()
+    for name in SessionFile.model_fields:
+        assert f"| `{name}` |" in page
+
+
+def test_the_filter_is_described_completely() -> None:
+    page = (ROOT / "docs" / "reference" / "recipes.md").read_text()
+    for name in Thresholds.model_fields:
+        assert f"`{name}`" in page
 
 
 def test_every_command_is_in_the_reference() -> None:

@@ -16,7 +16,7 @@ from magellon.io.movie import open_movie
 from magellon.io.mrc import read_mrc
 from magellon.io.star import read_star
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def magellon(*arguments: str | Path, home: Path) -> None:
