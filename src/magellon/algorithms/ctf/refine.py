@@ -22,7 +22,7 @@ from magellon.algorithms.ctf.splines import smooth, solve_symmetric
 from magellon.algorithms.spectrum.polar import PolarSpectrum
 
 MAX_STEPS = 20
-ENOUGH = 0.03
+ENOUGH = 0.1
 """Gain in log likelihood below which the refinement ends."""
 SIGNIFICANT = 2.0
 """Variances that the square of an envelope coefficient must exceed not to be noise."""
