@@ -12,7 +12,7 @@ from magellon.algorithms.motion.settings import Budget, MotionSettings
 from magellon.algorithms.motion.trajectory import MotionPrior, fit_trajectory
 
 _RESOLUTIONS = (20.0, 10.0)
-_LEAST_PATCHES = 5.0
+_LEAST_TRUSTED = 0.55
 _SMALLEST_PATCH = 250.0  # Å
 _CELL = 30.0  # Å
 _UNUSUAL = 0.4
@@ -47,14 +47,13 @@ def estimate_motion(
     with_local = settings.local_motion and grid[0] * grid[1] > 1
     track = coarse * small_pixel
     local = torch.zeros(frames, basis.shape[1], 2, dtype=torch.float64)
-    resolutions = (*_RESOLUTIONS, settings.resolution, settings.resolution)
+    resolutions = (*_RESOLUTIONS, settings.resolution)
     for number, resolution in enumerate(resolutions):
         present = track[:, None] + torch.einsum("pj,fjc->fpc", basis, local)
         measurement = measure_patches(patches, present, resolution, budget.threads)
         tune = number >= len(_RESOLUTIONS)
         # A few patches in a corner, where all else is beam edge or carbon, cannot speak for the whole field.
-        speaking = measurement.information.sum().square() / measurement.information.square().sum()
-        with_local = with_local and float(speaking) > _LEAST_PATCHES
+        with_local = with_local and float(measurement.trusted.double().mean()) > _LEAST_TRUSTED
         trajectory = fit_trajectory(measurement, present, basis, prior, with_local=with_local, tune=tune)
         track, local = trajectory.track, trajectory.local
     return MotionField(shape, track / pixel_size, local / pixel_size if with_local else None)

@@ -47,6 +47,8 @@ class Measurement:
     """(frames, patches, 2), float64: (y, x) in 1/Å."""
     information: Tensor
     """(patches,), float64: curvature of a frame of the patch against all others, mean over frames and axes, 1/Å²."""
+    trusted: Tensor
+    """(patches,) bool: whether the patch shows anything that moves as expected."""
     coupling: Tensor
     """(frames, frames), float64: curvature between frames relative to that: a Laplacian whose diagonal has the mean 1."""
 
@@ -128,14 +130,17 @@ def _summarise(gradient: Tensor, couplings: Tensor) -> Measurement:
     frames = couplings.shape[1]
     off = couplings * (1 - torch.eye(frames, dtype=couplings.dtype, device=couplings.device))
     per_patch = off.sum(dim=(1, 2)) / frames
-    typical = per_patch.clamp(min=0).mean().clamp(min=1e-12)
-    # A patch that is not convex at its present place has nothing to say.
-    trusted = per_patch > 0.05 * typical
-    per_patch = torch.where(trusted, per_patch, 1e-3 * typical)
+    positive = per_patch[per_patch > 0]
+    typical = float(positive.median()) if positive.numel() else 1e-12
+    # A patch that is not convex at its present place has nothing to say; one ice crystal must not speak for the field.
+    trusted = per_patch > 0.1 * typical
+    weighed = torch.where(trusted, per_patch.clamp(max=4 * typical), 1e-3 * typical)
+    scale = weighed / per_patch.abs().clamp(min=0.1 * typical)
+    per_patch = weighed
     pooled = off[trusted].sum(0) if bool(trusted.any()) else torch.ones_like(off[0])
     near = _smooth_over_distance(pooled)
     laplacian = torch.diag(near.sum(1)) - near
-    return Measurement(gradient, per_patch, laplacian / laplacian.diagonal().mean())
+    return Measurement(gradient * scale[:, None], per_patch, trusted, laplacian / laplacian.diagonal().mean())
 
 
 def _smooth_over_distance(pooled: Tensor) -> Tensor:
