@@ -14,6 +14,7 @@ from magellon.contracts import (
     MOTION_CORRECTION,
     PARTICLE_EXTRACTION,
     PARTICLE_PICKING,
+    PARTICLE_SURVEY,
     SESSION_STAR,
     Backend,
     BadInput,
@@ -35,6 +36,8 @@ from magellon.contracts import (
     Picks,
     SessionStarInput,
     SessionStarOutput,
+    SurveyInput,
+    SurveyOutput,
     Transient,
 )
 
@@ -49,6 +52,8 @@ class FakeParams(Params):
     """How long to take."""
     salt: int = 0
     """Changes the result."""
+    diameter: float | None = None
+    """Overrules the surveyed one."""
     reference: Path | None = None
     """A file whose text goes into the result."""
 
@@ -129,6 +134,20 @@ class FakeFft(Backend[FftInput, FakeParams, FftOutput]):
         return FftOutput(picture=write(context.workdir / f"{input.micrograph.name}_fft.png", input.micrograph.name))
 
 
+class FakeSurvey(Backend[SurveyInput, FakeParams, SurveyOutput]):
+    """Proposes a hundred Å for each micrograph of the sample."""
+
+    contract, name, Params = PARTICLE_SURVEY, "fake", FakeParams
+
+    def run(self, input: SurveyInput, params: FakeParams, context: Context) -> SurveyOutput:
+        names = " ".join(item.micrograph.path.read_text().split()[0] for item in input.items)
+        note("particle_survey", "session", params)
+        if "unsure" in names:
+            raise BadInput("no two micrographs agree")
+        picture = write(context.workdir / "particle_survey.png", names)
+        return SurveyOutput(diameter=100 * len(input.items) + params.salt, confidence=1, picture=picture)
+
+
 class FakePicker(Backend[PickingInput, FakeParams, PickingOutput]):
     """Picks three particles everywhere."""
 
@@ -138,6 +157,8 @@ class FakePicker(Backend[PickingInput, FakeParams, PickingOutput]):
         name = input.micrograph.name
         note("particle_picking", name, params)
         text = f"{name} {params.salt} {input.ctf.defocus_u if input.ctf else 0}"
+        if input.diameter:
+            text += f" {input.diameter}"
         if params.reference:
             text += params.reference.read_text()
         return PickingOutput(
@@ -226,6 +247,6 @@ class Naughty(Backend[FftInput, Behaviour, FftOutput]):
 
 ALL = ",".join(
     f"{cls.contract.category}.{cls.name}={__name__.rpartition('.')[2]}:{cls.__name__}"
-    for cls in (FakeMotion, FakeCtf, FakeFft, FakePicker, FakeExtraction, FakeStar, Naughty)
+    for cls in (FakeMotion, FakeCtf, FakeFft, FakeSurvey, FakePicker, FakeExtraction, FakeStar, Naughty)
 )
 """For MAGELLON_EXTRA_BACKENDS, with this file's folder on PYTHONPATH."""

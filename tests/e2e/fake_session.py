@@ -15,6 +15,8 @@ backend = "fake"
 backend = "fake"
 [steps.fft]
 backend = "fake"
+[steps.particle_survey]
+backend = "fake"
 [steps.filter.params]
 max_resolution = 8
 [steps.particle_picking]

@@ -12,8 +12,8 @@ from fake_session import ITEM_STEPS, make_session, use_fake_backends, write_reci
 pytestmark = pytest.mark.slow
 
 MOVIES = {f"m{number:02d}": f"movie {number}" for number in range(10)}
-TASKS = len(MOVIES) * len(ITEM_STEPS) + 1
-SLOW = tuple(f"{step}.seconds=0.15" for step in ITEM_STEPS)
+TASKS = len(MOVIES) * len(ITEM_STEPS) + 2
+SLOW = tuple(f"{step}.seconds=0.15" for step in (*ITEM_STEPS, "particle_survey"))
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,9 @@ def counts(summary: dict[str, Any], step: str) -> dict[str, int]:
     return {state: number for state, number in found.items() if state != "step" and number}
 
 
+DIAMETER = "particle_picking.diameter=150"
+
+
 def take_diary(diary: Path) -> Counter[str]:
     executions = count_executions(diary)
     diary.unlink(missing_ok=True)
@@ -100,7 +103,7 @@ def test_failures_stay_alone_and_changes_redo_only_what_depends_on_them(tmp_path
     begun = take_diary(diary)
     redone = {name.split()[0] for name in begun if name.split()[1] in ("a", "b", "blurred", "session")}
     assert redone == {"particle_picking", "particle_extraction", "session_star"}
-    assert (folder / "particle_picking" / "a_autopick.star").read_text() == "a 1 10000.0"
+    assert (folder / "particle_picking" / "a_autopick.star").read_text() == "a 1 10000.0 300.0"
 
     # and back: everything is known already
     before = promoted(run.home)
@@ -110,7 +113,7 @@ def test_failures_stay_alone_and_changes_redo_only_what_depends_on_them(tmp_path
     assert promoted(run.home) == before
     assert [entry["item"] for entry in again["held"]] == ["blurred"]
     assert not (folder / "particle_picking" / "blurred_autopick.star").exists()
-    assert (folder / "particle_picking" / "a_autopick.star").read_text() == "a 0 10000.0"
+    assert (folder / "particle_picking" / "a_autopick.star").read_text() == "a 0 10000.0 300.0"
     assert_no_debris(run.home)
 
 
@@ -124,7 +127,7 @@ def test_a_file_among_the_parameters_goes_by_its_content(tmp_path: Path, diary: 
     setting = f"particle_picking.reference={reference}"
     assert process(run, setting)["ok"]
     star = run.home / "sessions/lot/particle_picking/a_autopick.star"
-    assert star.read_text() == "a 0 10000.0 one"
+    assert star.read_text() == "a 0 10000.0 200.0 one"
     take_diary(diary)
     reference.rename(tmp_path / "elsewhere" / "moved.txt")
     reference.write_text(" one")
@@ -132,7 +135,7 @@ def test_a_file_among_the_parameters_goes_by_its_content(tmp_path: Path, diary: 
     assert not take_diary(diary)
     reference.write_text(" two")
     assert process(run, setting)["ok"]
-    assert star.read_text() == "a 0 10000.0 two"
+    assert star.read_text() == "a 0 10000.0 200.0 two"
     assert {name.split()[0] for name in take_diary(diary)} == {"particle_picking", "particle_extraction", "session_star"}
 
 
@@ -151,10 +154,10 @@ def test_a_task_that_kills_its_workers_is_given_up(tmp_path: Path, diary: Path) 
 def test_new_movies_are_added_and_nothing_repeated(tmp_path: Path, diary: Path) -> None:
     session = make_session(tmp_path / "lot", {"a": "fine", "b": "fine"})
     run = Run(session, tmp_path / "home", write_recipe(tmp_path))
-    assert process(run)["ok"]
+    assert process(run, DIAMETER)["ok"]
     take_diary(diary)
     write_movie(session / "movies" / "c.mrc", "fine")
-    summary = process(run)
+    summary = process(run, DIAMETER)
     assert counts(summary, "particle_extraction") == {"completed": 3}
     assert {name.split()[1] for name in take_diary(diary)} == {"c", "session"}
     assert (run.home / "sessions/lot/particles.star").read_text() == "a: a 0 10000.0\nb: b 0 10000.0\nc: c 0 10000.0\n"
@@ -165,3 +168,41 @@ def test_a_session_in_which_nothing_works_is_no_success(tmp_path: Path, diary: P
     summary = process(Run(session, tmp_path / "home", write_recipe(tmp_path)))
     assert not summary["ok"]
     assert len(summary["failures"]) == 2
+
+
+@pytest.mark.slow
+def test_a_survey_is_made_once_and_only_if_asked_for(tmp_path: Path, diary: Path) -> None:
+    session = make_session(tmp_path / "lot", {f"m{number:02d}": "fine" for number in range(11)})
+    run = Run(session, tmp_path / "home", write_recipe(tmp_path))
+    star = run.home / "sessions/lot/particle_picking/m10_autopick.star"
+
+    def given() -> dict[str, int]:
+        return {name: number for name, number in take_diary(diary).items() if "survey" in name or "picking m10" in name}
+
+    assert process(run)["ok"]
+    assert star.read_text() == "m10 0 10000.0 800.0"
+    assert (run.home / "sessions/lot/particle_survey/particle_survey.png").read_text().split()[-1] == "m07"
+    assert given() == {"particle_survey session": 1, "particle_picking m10": 1}
+    process(run, "particle_picking.diameter=150")
+    assert star.read_text() == "m10 0 10000.0"
+    assert given() == {"particle_picking m10": 1}
+    assert not (run.home / "sessions/lot/particle_survey/particle_survey.png").exists()
+    process(run)
+    assert star.read_text() == "m10 0 10000.0 800.0"
+    assert given() == {}
+    process(run, "particle_survey.salt=1")
+    assert star.read_text() == "m10 0 10000.0 801.0"
+    assert given() == {"particle_survey session": 1, "particle_picking m10": 1}
+
+
+@pytest.mark.slow
+def test_a_survey_that_fails_says_what_to_do(tmp_path: Path, diary: Path) -> None:
+    session = make_session(tmp_path / "lot", {"unsure": "fine", "b": "fine"})
+    run = Run(session, tmp_path / "home", write_recipe(tmp_path))
+    summary = process(run)
+    assert not summary["ok"]
+    assert [(entry["step"], entry["reason"]) for entry in summary["failures"]] == [
+        ("particle_survey", "no two micrographs agree")
+    ]
+    assert counts(summary, "particle_extraction") == {"skipped": 2}
+    assert process(run, "particle_picking.diameter=150")["ok"]

@@ -56,7 +56,7 @@ def test_descriptions_are_one_line_each_and_only_those_asked_for() -> None:
     descriptions = [Description.model_validate_json(line) for line in done.stdout.splitlines()]
     assert [description.key for description in descriptions] == ["fft/fake", "fft/naughty"]
     assert descriptions[0].summary == "Writes a name where a picture should be."
-    assert descriptions[0].defaults == {"seconds": 0.0, "salt": 0, "reference": None}
+    assert descriptions[0].defaults == {"seconds": 0.0, "salt": 0, "diameter": None, "reference": None}
 
 
 @pytest.mark.usefixtures("extra")

@@ -39,7 +39,7 @@ async def connect_bus(
         name=name,
         allow_reconnect=True,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,
+        reconnect_time_wait=0.25,  # type: ignore[arg-type] # any number of seconds will do
         connect_timeout=2,
         ping_interval=5,
         max_outstanding_pings=2,

@@ -44,15 +44,37 @@ def advance_item(plan: Plan, problem: str | None, states: Mapping[str, State], o
     """New states of an item's tasks, those that change.
 
     Asked again with the same knowledge it changes nothing; asked after a threshold moved, it holds back or lets go.
-    A running task is left to its end.
+    A running task is left to its end. `states` also hold those of the surveys, which do not change here.
     """
     now = dict(states)
     verdict: State | None = None
+    surveys = {step.key for step in plan.surveys}
     for step in plan.item_steps:
         if step.filtered and verdict is None:
             verdict = judge_item(plan, now, outputs)
         now[step.key] = _advance_step(step, problem, now, verdict if step.filtered else None)
+        if now[step.key].state == "skipped":
+            now[step.key] = _advise(step, surveys, now)
     return {key: state for key, state in now.items() if state != states[key]}
+
+
+def _advise(step: PlannedStep, surveys: set[str], now: Mapping[str, State]) -> State:
+    """Where only a survey stands in the way, a parameter does instead of it."""
+    for name, source in step.sources.items():
+        if source.step in surveys and now[source.step].state in ("failed", "skipped"):
+            others = _find_obstacle(step.needs - {source.step}, now)
+            if others is None or others.state == "waiting":
+                return State("skipped", f"{source.step} {now[source.step].state}: set {step.key}.{name}")
+    return now[step.key]
+
+
+def find_step_obstacle(plan: Plan, step: PlannedStep, states: Mapping[str, State], outputs: Outputs) -> State | None:
+    """What keeps an item from a step: `waiting`, `held` or `skipped`; None when the step may take it."""
+    obstacle = _find_obstacle(step.needs, states)
+    if obstacle is None and step.filtered:
+        verdict = judge_item(plan, states, outputs)
+        obstacle = verdict if verdict.state != "completed" else None
+    return obstacle
 
 
 def _advance_step(step: PlannedStep, problem: str | None, now: Mapping[str, State], verdict: State | None) -> State:
@@ -62,8 +84,8 @@ def _advance_step(step: PlannedStep, problem: str | None, now: Mapping[str, Stat
     if current.state != "completed" and problem is not None and any(source.step == SESSION for source in step.sources.values()):
         return State("failed", problem)
     obstacle = _find_obstacle(step.needs, now)
-    if obstacle is None and verdict is not None and verdict.state != "completed":
-        obstacle = verdict
+    if verdict is not None and verdict.state != "completed" and (obstacle is None or obstacle.state == "waiting"):
+        obstacle = verdict  # may be known while a survey is still awaited
     if obstacle is not None:
         return obstacle
     return current if current.state in ("pending", "completed") else State("pending")

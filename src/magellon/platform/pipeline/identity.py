@@ -1,4 +1,4 @@
-"""Identities of tasks: known for every task of a movie before anything has run."""
+"""Identities of tasks: known for every task of a movie before anything has run, except where a survey comes first."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,11 +28,18 @@ def identify_task(step: PlannedStep, inputs: Mapping[str, Any]) -> str:
     )
 
 
-def identify_item(steps: tuple[PlannedStep, ...], movie: Mapping[str, Any]) -> dict[str, str]:
-    """Identities of all the steps of one movie, by step."""
+def identify_item(
+    steps: tuple[PlannedStep, ...], movie: Mapping[str, Any], surveys: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Identities of the steps of one movie, by step.
+
+    Those that depend on a survey whose identity is not among `surveys` are left out.
+    """
+    known = dict(surveys or {})
     identities: dict[str, str] = {}
     for step in steps:
-        identities[step.key] = identify_task(step, list_inputs(step, movie, identities))
+        if step.needs <= known.keys():
+            identities[step.key] = known[step.key] = identify_task(step, list_inputs(step, movie, known))
     return identities
 
 

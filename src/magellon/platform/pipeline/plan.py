@@ -38,6 +38,8 @@ class PlannedStep(Record):
     """The same with each file name replaced by what identifies the file."""
     sources: dict[str, Source]
     gather: bool = False
+    sample: int | None = None
+    """Of a survey: how many items it takes."""
     filtered: bool = False
     """Listed below the filter."""
 
@@ -76,7 +78,13 @@ class Plan(Record):
 
     @property
     def gathers(self) -> tuple[PlannedStep, ...]:
-        return tuple(step for step in self.steps if step.gather)
+        """Those that take all items, at the end."""
+        return tuple(step for step in self.steps if step.gather and step.sample is None)
+
+    @property
+    def surveys(self) -> tuple[PlannedStep, ...]:
+        """Those that take a sample, on which steps of all items depend."""
+        return tuple(step for step in self.steps if step.sample is not None)
 
     def step(self, key: str) -> PlannedStep:
         return next(step for step in self.steps if step.key == key)
@@ -117,7 +125,13 @@ def make_plan(recipe: Recipe, catalogue: Mapping[str, Description], placement: P
             steps[key] = _plan_step(key, step, steps, catalogue, chosen is not None, placement or AsTheyAre())
     if not any(not step.gather for step in steps.values()):
         raise BadInput("the recipe has no step that works on movies or micrographs")
-    return Plan(steps=tuple(steps.values()), filter=chosen)
+    return Plan(steps=_leave_out_idle_surveys(tuple(steps.values())), filter=chosen)
+
+
+def _leave_out_idle_surveys(steps: tuple[PlannedStep, ...]) -> tuple[PlannedStep, ...]:
+    """Without surveys that no step needs, as what they would tell is given by parameters."""
+    needed = {key for step in steps for key in step.needs}
+    return tuple(step for step in steps if step.sample is None or step.key in needed)
 
 
 def _plan_filter(key: str, step: StepRecipe, above: Mapping[str, PlannedStep]) -> PlannedFilter:
@@ -171,9 +185,10 @@ def _plan_step(
         version=description.version,
         params=fill_parameters(description, step.params, key, visit(placement.express)),
         identity_params=fill_parameters(description, step.params, key, visit(placement.identify)),
-        sources={} if contract.gather else _wire_step(key, contract, step.inputs, above),
+        sources=_wire_step(key, contract, step, above),
         gather=contract.gather,
-        filtered=filtered and not contract.gather,
+        sample=contract.sample,
+        filtered=filtered and (not contract.gather or contract.sample is not None),
     )
 
 
@@ -191,21 +206,26 @@ def _choose_backend(key: str, category: str, name: str | None, catalogue: Mappin
     return description
 
 
-def _wire_step(
-    key: str, contract: Contract[Any, Any], inputs: Mapping[str, str], above: Mapping[str, PlannedStep]
-) -> dict[str, Source]:
-    fields = contract.Input.model_fields
+def _wire_step(key: str, contract: Contract[Any, Any], step: StepRecipe, above: Mapping[str, PlannedStep]) -> dict[str, Source]:
+    """Where each input comes from. A parameter that is given overrules an input of its name."""
+    if contract.gather and contract.Item is None:
+        return {}
+    inputs = step.inputs
+    fields = (contract.Item or contract.Input).model_fields
     for name in inputs:
         if name not in fields:
             raise BadInput(f"{key}.inputs.{name}: {contract.category} has no such input (it has {', '.join(fields)})")
     sources = {}
     for name, field in fields.items():
+        if step.params.get(name) is not None:
+            continue
         if name in inputs:
             source = _find_source(f"{key}.inputs.{name}", inputs[name], above) if inputs[name] else None
         else:
             source = _find_usual_source(contract.sources.get(name, ""), above)
         if source is not None:
             _check_types(f"{key}.inputs.{name}", field.annotation, source, above)
+            _check_order(f"{key}.inputs.{name}", contract, source, above)
             sources[name] = source
         elif field.is_required():
             wanted = contract.sources.get(name, "").split(".")[0]
@@ -240,9 +260,20 @@ def _check_types(where: str, wanted: Any, source: Source, above: Mapping[str, Pl
         raise BadInput(f"{where} = '{source.step}.{source.field}': is {_name(given)}, must be {_name(wanted)}")
 
 
+def _check_order(where: str, contract: Contract[Any, Any], source: Source, above: Mapping[str, PlannedStep]) -> None:
+    """Single items may wait for a survey, and a survey for single items; nothing waits for a gather of all."""
+    if source.step == SESSION or not above[source.step].gather:
+        return
+    if above[source.step].sample is None or contract.gather:
+        raise BadInput(f"{where} = '{source.step}.{source.field}': {source.step} comes after it, as it gathers results")
+
+
 def _kinds(annotation: Any) -> set[Any]:
+    """The types of a field, without None, units and limits."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        return set(typing.get_args(annotation)) - {types.NoneType}
+        return {kind for member in typing.get_args(annotation) for kind in _kinds(member)} - {types.NoneType}
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _kinds(typing.get_args(annotation)[0])
     return {annotation}
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 from magellon.platform.pipeline.advance import OPEN, State, advance_item
 from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan
-from magellon.platform.server.book import Book, ItemKey, JobFacts, split
+from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
-from magellon.platform.store.schema import items, results, tasks
+from magellon.platform.server.surveying import advance_surveys, find_results, find_surveys
+from magellon.platform.store.schema import items, jobs, tasks
 
 _set_state = (
     update(tasks)
@@ -20,12 +21,12 @@ _set_state = (
 )
 
 
-def find_items(connection: Connection, task_numbers: Iterable[int]) -> set[ItemKey | tuple[int, None]]:
-    """Jobs and items that tasks belong to; gathers have no item."""
-    found: set[ItemKey | tuple[int, None]] = set()
+def find_items(connection: Connection, task_numbers: Iterable[int]) -> set[tuple[int, int | None, str]]:
+    """Job, item and step that tasks belong to; gathers have no item."""
+    found: set[tuple[int, int | None, str]] = set()
     for part in split(list(task_numbers)):
-        query = select(tasks.c.job_id, tasks.c.item_id).where(tasks.c.id.in_(part))
-        found.update((row.job_id, row.item_id) for row in connection.execute(query))
+        query = select(tasks.c.job_id, tasks.c.item_id, tasks.c.step).where(tasks.c.id.in_(part))
+        found.update((row.job_id, row.item_id, row.step) for row in connection.execute(query))
     return found
 
 
@@ -33,33 +34,52 @@ def advance_tasks(book: Book, connection: Connection, task_numbers: Iterable[int
     """Move on whatever depends on these tasks; the numbers of tasks completed on the way because their result is there."""
     touched = find_items(connection, task_numbers)
     completed: list[int] = []
-    for job_id in sorted({job for job, _ in touched}):
-        completed += advance_items(book, connection, job_id, [item for job, item in touched if job == job_id and item])
+    for job_id in sorted({job for job, _, _ in touched}):
+        surveys = {step.key for step in book.job(connection, job_id).plan.surveys}
+        if any(job == job_id and step in surveys for job, _, step in touched):
+            numbers = list_items(connection, job_id)  # every item may depend on it
+        else:
+            numbers = [item for job, item, _ in touched if job == job_id and item is not None]
+        completed += advance_items(book, connection, job_id, numbers)
     return completed
 
 
-def advance_items(book: Book, connection: Connection, job_id: int, item_ids: list[int]) -> list[int]:
-    """Move on these items of a job, and its gathers if everything is settled."""
+def list_items(connection: Connection, job_id: int) -> list[int]:
+    query = select(items.c.id).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job_id)
+    return list(connection.execute(query).scalars())
+
+
+def advance_items(book: Book, connection: Connection, job_id: int, item_ids: list[int], revised: bool = False) -> list[int]:
+    """Move on these items of a job, its surveys when they are due, and its gathers if everything is settled.
+
+    `revised`: the recipe or the movies changed, so that surveys made before are looked at again.
+    """
     job = book.job(connection, job_id)
     completed: list[int] = []
-    for part in split(sorted(item_ids)):
-        completed += _advance_part(book, connection, job, part)
+    numbers = sorted(set(item_ids))
+    while numbers:
+        for part in split(numbers):
+            completed += _advance_part(book, connection, job, part)
+        moved, done = advance_surveys(book, connection, job, revised)
+        completed += done
+        numbers, revised = (sorted(list_items(connection, job_id)), False) if moved else ([], False)
     return completed + _advance_gathers(book, connection, job)
 
 
 def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: list[int]) -> list[int]:
     rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_(item_ids))).all()
+    surveys = {key: State(row.state, row.reason) for key, row in find_surveys(connection, job).items()}
     by_item: dict[int, dict[str, Row[Any]]] = {}
     for row in rows:
         by_item.setdefault(row.item_id, {})[row.step] = row
     problems = {number: item.problem for number, item in book.fetch_items(connection, by_item).items()}
     judged = job.plan.filter.needs if job.plan.filter else set()
     book.fetch_outputs(connection, [row.identity for row in rows if row.step in judged and row.state == "completed"])
-    known = _find_results(connection, [row.identity for row in rows if row.state != "completed"])
+    known = find_results(connection, [row.identity for row in rows if row.state != "completed"])
     changes: list[dict[str, object]] = []
     completed: list[int] = []
     for item_id, steps in by_item.items():
-        for key, state in _advance_to_end(book, connection, job.plan, problems[item_id], steps, known).items():
+        for key, state in _advance_to_end(book, connection, job.plan, problems[item_id], (steps, surveys, known)).items():
             kind = "bad_input" if state.state == "failed" else None
             changes.append({"of_task": steps[key].id, "new_state": state.state, "new_reason": state.reason, "new_kind": kind})
             if state.state == "completed":
@@ -76,11 +96,14 @@ def _advance_to_end(
     connection: Connection,
     plan: Plan,
     problem: str | None,
-    steps: Mapping[str, Row[Any]],
-    known: set[str],
+    facts: tuple[Mapping[str, Row[Any]], Mapping[str, State], set[str]],
 ) -> dict[str, State]:
-    """A task whose result is there already is completed at once, which may move on the next."""
-    before = {key: State(row.state, row.reason) for key, row in steps.items()}
+    """A task whose result is there already is completed at once, which may move on the next.
+
+    `facts`: the item's rows by step, the surveys' states, identities of results that are there.
+    """
+    steps, surveys, known = facts
+    before = {**surveys, **{key: State(row.state, row.reason) for key, row in steps.items()}}
     states = dict(before)
 
     def output(step: str) -> dict[str, Any]:
@@ -98,19 +121,13 @@ def _moved(state: State, before: State) -> bool:
     return state.state in ("held", "skipped") and state.reason != before.reason
 
 
-def _find_results(connection: Connection, identities: Iterable[str]) -> set[str]:
-    known: set[str] = set()
-    for part in split(sorted(set(identities))):
-        known.update(connection.execute(select(results.c.identity).where(results.c.identity.in_(part))).scalars())
-    return known
-
-
 def _advance_gathers(book: Book, connection: Connection, job: JobFacts) -> list[int]:
     if not job.plan.gathers:
         return []
     of_job = select(tasks).where(tasks.c.job_id == job.id)
     open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
-    rows = {row.step: row for row in connection.execute(of_job.where(tasks.c.item_id.is_(None)))}
+    found = connection.execute(of_job.where(tasks.c.item_id.is_(None)))
+    rows = {row.step: row for row in found if row.step in {step.key for step in job.plan.gathers}}
     if connection.execute(open_item.limit(1)).first():
         late = [row.id for row in rows.values() if row.state not in ("waiting", "running")]
         if late:
@@ -127,7 +144,7 @@ def _advance_gathers(book: Book, connection: Connection, job: JobFacts) -> list[
 def _advance_gather(connection: Connection, row: Row[Any], identity: str) -> int | None:
     if row.identity == identity and row.state not in ("waiting", "skipped"):
         return None
-    there = identity in _find_results(connection, [identity])
+    there = identity in find_results(connection, [identity])
     values = {"identity": identity, "state": "completed" if there else "pending", "published": False, "failures": 0, "lost": 0}
     connection.execute(update(tasks).where(tasks.c.id == row.id).values(**values, reason=None, kind=None, not_before=0.0))
     return int(row.id) if there else None

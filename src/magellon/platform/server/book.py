@@ -19,9 +19,6 @@ from magellon.platform.store.schema import items, jobs, results, roots, sessions
 _OUTPUTS_AT_HAND = 20000
 _IN_ONE_QUERY = 500
 
-ItemKey = tuple[int, int]
-"""Job and item."""
-
 
 @dataclass(frozen=True)
 class JobFacts:

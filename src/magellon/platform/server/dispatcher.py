@@ -92,7 +92,7 @@ class Dispatcher:
     def _move_on(self, connection: Connection, touched: list[int], seen: Iterable[int] = ()) -> None:
         completed = advance_tasks(self.book, connection, touched)
         link_tasks(self.book, connection, [*touched, *completed])
-        self._dirty.update(job for job, _ in find_items(connection, {*touched, *completed, *seen}))
+        self._dirty.update(job for job, _, _ in find_items(connection, {*touched, *completed, *seen}))
 
     def take_beat(self, data: bytes) -> list[int]:
         """Note a beat; the numbers of tasks in it that nobody wants any more."""

@@ -27,8 +27,9 @@ def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) 
 
 
 def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, Path]:
-    """Link (relative to the session's folder) > file. A gather's files lie in the session's folder itself."""
-    place = "" if row.item_id is None else f"{row.step}/"
+    """Link (relative to the session's folder) > file. A final gather's files lie in the session's folder itself."""
+    contract = CONTRACTS[row.category]
+    place = "" if contract.gather and contract.sample is None else f"{row.step}/"
     record = CONTRACTS[row.category].Output.model_validate(output)
     return {f"{place}{path.name}": book.store.path(row.identity) / path for path in record.paths()}
 

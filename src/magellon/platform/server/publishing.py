@@ -12,8 +12,10 @@ from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, list_inputs
 from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
 from magellon.platform.pipeline.plan import PlannedStep
+from magellon.platform.pipeline.survey import build_survey_input
 from magellon.platform.server.advancing import settle_items
 from magellon.platform.server.book import Book, JobFacts
+from magellon.platform.server.surveying import find_surveys
 from magellon.platform.store.files import write_atomically
 from magellon.platform.store.schema import jobs, tasks
 
@@ -58,7 +60,9 @@ def _build_tasks(book: Book, connection: Connection, rows: Sequence[Row[Any]]) -
     for row in rows:
         job = book.job(connection, row.job_id)
         step = job.plan.step(row.step)
-        if step.gather:
+        if step.sample is not None:
+            built.append(_build_survey(book, connection, job, step, row))
+        elif step.gather:
             built.append(_build_gather(book, connection, job, step, row))
         else:
             identities = upstream[row.job_id, row.item_id]
@@ -71,10 +75,11 @@ def _fetch_upstream(book: Book, connection: Connection, rows: Sequence[Row[Any]]
     found: dict[tuple[int, int], dict[str, str]] = {}
     for job_id in {row.job_id for row in rows}:
         numbers = [row.item_id for row in rows if row.job_id == job_id and row.item_id]
+        surveys = {key: row.identity for key, row in find_surveys(connection, book.job(connection, job_id)).items()}
         query = select(tasks.c.item_id, tasks.c.step, tasks.c.identity)
         for row in connection.execute(query.where(tasks.c.job_id == job_id, tasks.c.item_id.in_(numbers))):
-            found.setdefault((job_id, row.item_id), {})[row.step] = row.identity
-    book.fetch_outputs(connection, [identity for steps in found.values() for identity in steps.values()])
+            found.setdefault((job_id, row.item_id), dict(surveys))[row.step] = row.identity
+    book.fetch_outputs(connection, [identity for steps in found.values() for identity in steps.values() if identity])
     return found
 
 
@@ -101,6 +106,26 @@ def _build_task(
         input=build_input(step, item.movie, output),
         inputs=list_inputs(step, item.identity, identities),
         seed=derive_seed(step, item.name),
+    )
+
+
+def _build_survey(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> Task:
+    def output(identity: str) -> dict[str, Any]:
+        return book.fetch_outputs(connection, [identity])[identity]
+
+    return Task(
+        id=row.id,
+        attempt=row.attempt + 1,
+        identity=row.identity,
+        category=step.category,
+        backend=step.backend,
+        version=step.version,
+        label=f"{job.session} {step.key}",
+        params=step.params,
+        files_in_params=step.params != step.identity_params,
+        input=build_survey_input(job.plan, step, row.inputs, output),
+        inputs={"items": row.inputs},
+        seed=derive_seed(step, job.session),
     )
 
 

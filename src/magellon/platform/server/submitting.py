@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Row, select, update
 from magellon.contracts import Movie, Record
 from magellon.contracts.description import Description
 from magellon.platform.pipeline.identity import identify_item
-from magellon.platform.pipeline.plan import Plan, make_plan
+from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
+from magellon.platform.server.surveying import FRESH
 from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
 from magellon.platform.sessions.scan import FoundMovie, scan_movies
 from magellon.platform.store.identity import identify_file, locate_file
@@ -78,7 +79,7 @@ def submit_session(
         _retry_failed(connection, job)
     _drop_vanished_results(book, connection, job)
     numbers = connection.execute(select(items.c.id).where(items.c.session_id == row.id)).scalars()
-    advance_items(book, connection, job, list(numbers))
+    advance_items(book, connection, job, list(numbers), revised=True)
     return job
 
 
@@ -171,36 +172,28 @@ def _enter_job(connection: Connection, session_id: int, plan: Plan) -> int:
     return int(row.id)
 
 
-_fresh = {
-    "state": "waiting", "published": False, "sequence": None, "failures": 0, "lost": 0, "not_before": 0.0,
-    "worker": None, "incarnation": None, "kind": None, "reason": None, "traceback": None,
-}  # fmt: skip
-
-
 def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> None:
     known = {(r.item_id, r.step): r for r in connection.execute(select(tasks).where(tasks.c.job_id == job))}
     new: list[dict[str, Any]] = []
     kept: set[int] = set()
 
-    def enter(item: int | None, step: Any, identity: str | None) -> None:
+    def enter(item: int | None, step: PlannedStep, identity: str | None) -> None:
         row = known.get((item, step.key))
         named = {"category": step.category, "backend": step.backend}
         if row is None:
-            new.append(
-                {"job_id": job, "item_id": item, "step": step.key, "identity": identity, "attempt": 0, **named, **_fresh}
-            )
+            new.append({"job_id": job, "item_id": item, "step": step.key, "identity": identity, "attempt": 0, **named, **FRESH})
             return
         kept.add(row.id)
-        if item is not None and row.identity != identity:  # a gather finds its identity when it is due
-            connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity, **named, **_fresh))
-        elif item is None:
+        if identity is not None and row.identity != identity:
+            connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity, **named, **FRESH))
+        elif identity is None:  # gathers, surveys and what depends on surveys find theirs when they are due
             connection.execute(update(tasks).where(tasks.c.id == row.id).values(**named))
 
     for item in connection.execute(select(items).where(items.c.session_id == session_id).order_by(items.c.name)):
         identities = identify_item(plan.item_steps, item.identity)
         for step in plan.item_steps:
-            enter(item.id, step, identities[step.key])
-    for step in plan.gathers:
+            enter(item.id, step, identities.get(step.key))
+    for step in (*plan.surveys, *plan.gathers):
         enter(None, step, None)
     if new:
         connection.execute(tasks.insert(), new)
@@ -211,7 +204,7 @@ def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) 
 
 def _retry_failed(connection: Connection, job: int) -> None:
     again = update(tasks).where(tasks.c.job_id == job, tasks.c.state.in_(("failed", "cancelled")), tasks.c.kind != "bad_input")
-    connection.execute(again.values(**_fresh))
+    connection.execute(again.values(**FRESH))
 
 
 def _drop_vanished_results(book: Book, connection: Connection, job: int) -> None:
@@ -220,7 +213,7 @@ def _drop_vanished_results(book: Book, connection: Connection, job: int) -> None
     gone = [row for row in connection.execute(completed).all() if not book.store.path(row.identity).exists()]
     for part in split(gone):
         connection.execute(results.delete().where(results.c.identity.in_([row.identity for row in part])))
-        connection.execute(update(tasks).where(tasks.c.id.in_([row.id for row in part])).values(**_fresh))
+        connection.execute(update(tasks).where(tasks.c.id.in_([row.id for row in part])).values(**FRESH))
 
 
 def check_submission(submission: Submission, catalogue: Mapping[str, Description]) -> None:

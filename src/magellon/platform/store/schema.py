@@ -66,6 +66,7 @@ tasks = Table(
     Column("traceback", Text),
     Column("started_at", Float),
     Column("finished_at", Float),
+    Column("inputs", JSON),  # the sample of a survey
     Index("tasks_by_item", "job_id", "item_id"),
     Index("tasks_by_state", "state", "published", "category", "backend"),
     Index("tasks_by_job_state", "job_id", "state"),

@@ -12,6 +12,7 @@ CLASSES = (
     fake_backends.FakeMotion,
     fake_backends.FakeCtf,
     fake_backends.FakeFft,
+    fake_backends.FakeSurvey,
     fake_backends.FakePicker,
     fake_backends.FakeExtraction,
     fake_backends.FakeStar,

@@ -28,7 +28,7 @@ def test_steps_are_wired_by_their_contracts(plan: Plan) -> None:
     assert [step.key for step in plan.gathers] == ["session_star"]
     assert plan.filter is not None
     assert plan.filter.needs == {"ctf_estimation", "motion_correction"}
-    assert extraction.params == {"seconds": 0.0, "salt": 0, "reference": None}
+    assert extraction.params == {"seconds": 0.0, "salt": 0, "diameter": None, "reference": None}
 
 
 def test_a_step_may_have_another_name_and_another_source(catalogue: Catalogue) -> None:
@@ -49,6 +49,19 @@ def test_an_optional_source_may_be_missing(catalogue: Catalogue) -> None:
     plan = make(catalogue, motion_correction={}, particle_picking={})
     assert set(plan.step("particle_picking").sources) == {"micrograph"}
     assert plan.filter is None
+
+
+def test_a_survey_is_wired_like_one_item_and_left_out_when_nobody_asks(catalogue: Catalogue) -> None:
+    steps: dict[str, dict[str, Any]] = {"motion_correction": {}, "ctf_estimation": {}, "particle_survey": {}}
+    plan = make(catalogue, **steps, particle_picking={}, session_star={})
+    (survey,) = plan.surveys
+    assert survey.sample == 8
+    assert survey.sources["ctf"] == Source(step="ctf_estimation", field="ctf")
+    assert plan.step("particle_picking").sources["diameter"] == Source(step="particle_survey", field="diameter")
+    assert [step.key for step in plan.gathers] == ["session_star"]
+    explicit = make(catalogue, **steps, particle_picking={"params": {"diameter": 150}})
+    assert explicit.surveys == ()
+    assert "diameter" not in explicit.step("particle_picking").sources
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ def test_the_default_recipe_names_each_step_by_its_category() -> None:
         "motion_correction",
         "ctf_estimation",
         "fft",
+        "particle_survey",
         "filter",
         "particle_picking",
         "particle_extraction",

@@ -1,0 +1,58 @@
+"""A survey: a gather over the first few usable items, on which steps of every item may depend.
+
+Its sample is decided by names and states alone, never by who finished first: an undecided item makes all later ones wait.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from magellon.platform.pipeline.advance import Outputs, State, find_step_obstacle
+from magellon.platform.pipeline.identity import identify_task
+from magellon.platform.pipeline.inputs import root_output
+from magellon.platform.pipeline.plan import Plan, PlannedStep
+
+SampleInputs = list[list[Any]]
+"""By name: [name, {field: [identity of the task that made it, output name]}]."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One item as a survey sees it."""
+
+    name: str
+    states: Mapping[str, State]
+    identities: Mapping[str, str]
+    outputs: Outputs
+
+
+def choose_sample(plan: Plan, step: PlannedStep, candidates: Iterable[Candidate]) -> SampleInputs | None:
+    """The sample from candidates sorted by name; None while an item that may belong to it is undecided."""
+    sample: SampleInputs = []
+    for candidate in candidates:
+        if len(sample) == step.sample:
+            break
+        obstacle = find_step_obstacle(plan, step, candidate.states, candidate.outputs)
+        if obstacle is None:
+            made = {name: [candidate.identities[source.step], source.field] for name, source in sorted(step.sources.items())}
+            sample.append([candidate.name, made])
+        elif obstacle.state == "waiting":
+            return None
+    return sample
+
+
+def identify_survey(step: PlannedStep, sample: SampleInputs) -> str:
+    return identify_task(step, {"items": sample})
+
+
+def build_survey_input(
+    plan: Plan, step: PlannedStep, sample: SampleInputs, output: Callable[[str], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The input of a survey; `output` is asked for a result by its identity, paths relative to the result's folder."""
+
+    def find(name: str, identity: str, field: str) -> Any:
+        category = plan.step(step.sources[name].step).category
+        return root_output(category, identity, output(identity))[field]
+
+    items = [{name: find(name, *made) for name, made in entry.items()} for _, entry in sample]
+    return dict(step.contract.Input.model_validate({"items": items}).model_dump(mode="json"))

@@ -1,0 +1,122 @@
+"""Surveys in the ledger: when their sample is decided they get their identity, and with it all that depends on them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from magellon.platform.pipeline.advance import State
+from magellon.platform.pipeline.identity import identify_item
+from magellon.platform.pipeline.plan import PlannedStep
+from magellon.platform.pipeline.survey import Candidate, choose_sample, identify_survey
+from magellon.platform.server.book import Book, JobFacts, split
+from magellon.platform.store.schema import items, jobs, results, tasks
+
+_DECIDED = ("pending", "running", "completed", "failed", "skipped")
+_AT_A_TIME = 100
+
+FRESH: dict[str, Any] = {
+    "state": "waiting", "published": False, "sequence": None, "failures": 0, "lost": 0, "not_before": 0.0,
+    "worker": None, "incarnation": None, "kind": None, "reason": None, "traceback": None,
+}  # fmt: skip
+"""A task nothing has happened to."""
+
+
+def find_surveys(connection: Connection, job: JobFacts) -> dict[str, Row[Any]]:
+    """The rows of a job's surveys by step."""
+    keys = [step.key for step in job.plan.surveys]
+    if not keys:
+        return {}
+    query = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_(None), tasks.c.step.in_(keys))
+    return {row.step: row for row in connection.execute(query)}
+
+
+def find_results(connection: Connection, identities: Iterable[str | None]) -> set[str]:
+    """Which of these computations are finished."""
+    known: set[str] = set()
+    for part in split(sorted({identity for identity in identities if identity is not None})):
+        known.update(connection.execute(select(results.c.identity).where(results.c.identity.in_(part))).scalars())
+    return known
+
+
+def advance_surveys(book: Book, connection: Connection, job: JobFacts, revised: bool) -> tuple[bool, list[int]]:
+    """Decide what can be decided: whether any survey moved, so that items must be looked at, and tasks completed by it.
+
+    A survey once decided is left alone unless the job was `revised`.
+    """
+    moved, completed = False, []
+    for step in job.plan.surveys:
+        row = find_surveys(connection, job)[step.key]
+        if row.state in _DECIDED and not revised:
+            continue
+        state, identity = _advance_survey(book, connection, job, step, row)
+        moved = moved or (state, identity) != (row.state, row.identity)
+        if state == "completed" and row.state != "completed":
+            completed.append(row.id)
+        if identity is not None and state in _DECIDED and state != "skipped" and (revised or identity != row.identity):
+            moved = _identify_dependents(connection, job) or moved
+    return moved, completed
+
+
+def _advance_survey(
+    book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]
+) -> tuple[str, str | None]:
+    """Its new state and identity."""
+    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job, step))
+    if sample:
+        identity = identify_survey(step, sample)
+        if row.identity == identity and row.state not in ("waiting", "skipped"):
+            return row.state, identity
+        state = "completed" if find_results(connection, [identity]) else "pending"
+        return _enter(connection, row, {"state": state, "identity": identity, "inputs": sample})
+    if sample is None:
+        return _enter(connection, row, {"identity": None})  # once decided, all that depends on it is compared
+    return _enter(connection, row, {"state": "skipped", "reason": "no movie got as far as that"})
+
+
+def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tuple[str, str | None]:
+    whole = {**FRESH, **values}
+    connection.execute(update(tasks).where(tasks.c.id == row.id).values(**whole))
+    return whole["state"], whole.get("identity", row.identity)
+
+
+def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: PlannedStep) -> Iterator[Candidate]:
+    """Items by name, a few at a time: the sample is among the first."""
+    query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
+    known = connection.execute(query.where(jobs.c.id == job.id).order_by(items.c.name)).all()
+    for start in range(0, len(known), _AT_A_TIME):
+        part = known[start : start + _AT_A_TIME]
+        of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))
+        rows: dict[int, dict[str, Row[Any]]] = {}
+        for row in connection.execute(of_items).all():
+            rows.setdefault(row.item_id, {})[row.step] = row
+        for item in part:
+            yield _make_candidate(book, connection, item.name, rows.get(item.id, {}))
+
+
+def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[str, Row[Any]]) -> Candidate:
+    def outputs(key: str) -> dict[str, Any]:
+        identity = rows[key].identity
+        return book.fetch_outputs(connection, [identity])[identity]
+
+    states = {key: State(row.state, row.reason) for key, row in rows.items()}
+    return Candidate(name, states, {key: row.identity for key, row in rows.items()}, outputs)
+
+
+def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
+    """Give all tasks that depend on a decided survey their identity; whether any got another one."""
+    found = find_surveys(connection, job)
+    surveys = {key: row.identity for key, row in found.items() if row.state not in ("waiting", "skipped")}
+    query = select(items.c.id, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job.id)
+    of_items = {row.id: row.identity for row in connection.execute(query).all()}
+    rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_not(None))).all()
+    identities = {number: identify_item(job.plan.item_steps, movie, surveys) for number, movie in of_items.items()}
+    changed = []
+    for row in rows:
+        identity = identities[row.item_id].get(row.step)
+        if identity is not None and identity != row.identity:
+            changed.append({"of_task": row.id, "new_identity": identity})
+    if changed:
+        statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
+        connection.execute(statement.values(identity=bindparam("new_identity"), **FRESH), changed)
+    return bool(changed)
