@@ -36,5 +36,6 @@ def small_session(tmp_path_factory: pytest.TempPathFactory, environment: dict[st
         "--defocus",
         "12000,20000",
     ]
-    subprocess.run(command, check=True, env=environment)
+    clean = ["--carbon", "0", "--contamination", "0", "--beam-edge", "0"]
+    subprocess.run([*command, *clean], check=True, env=environment)
     return folder

@@ -17,7 +17,7 @@ MOST_COLUMNS = 72
 
 
 def show_file(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Movies, micrographs, stacks, gains, STAR files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Movies, micrographs, stacks, gains, STAR files.")],
     png: Annotated[
         Path | None,
         typer.Option(metavar="FILE|FOLDER", help="Write the picture there; a folder for several files.", show_default=False),

@@ -26,7 +26,7 @@ EARLIER, RUNNING = "Results of earlier steps", "Running"
 
 def _common_options(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Movies, micrographs (MRC), or STAR files that list them.")
+        list[Path], typer.Argument(metavar="FILES", help="Movies, micrographs (MRC), or STAR files that list them.")
     ],
     out: Annotated[Path, typer.Option(help="Where outputs and STAR files go; made if needed.", rich_help_panel=RUNNING)],
     jobs: Annotated[
