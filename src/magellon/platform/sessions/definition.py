@@ -9,10 +9,11 @@ from pydantic import Field, ValidationError
 
 from magellon.contracts import Record
 from magellon.errors import BadInput
+from magellon.io.files import find_suffix
+from magellon.io.movie_header import MOVIE_SUFFIXES
 from magellon.units import Angstrom, AngstromPerPixel, Exposure, Kilovolt, Millimetre
 
 SESSION_FILE = "session.json"
-MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer")
 
 
 class Acquisition(Record):
@@ -81,9 +82,14 @@ def _read_json(file: Path) -> dict[str, object]:
 def _propose(folder: Path) -> dict[str, object]:
     """A plain folder of movies: those of its subfolder `movies`, or its own."""
     for pattern, place in (("movies/*", folder / "movies"), ("*", folder)):
-        if place.is_dir() and any(path.suffix.lower() in MOVIE_SUFFIXES for path in place.iterdir()):
+        if place.is_dir() and any(is_movie(path) for path in place.iterdir()):
             return {"name": folder.resolve().name, "movies": pattern}
     raise BadInput(f"{folder} holds no {SESSION_FILE} and no movies ({', '.join(MOVIE_SUFFIXES)})")
+
+
+def is_movie(path: Path) -> bool:
+    """By its name; hidden files, such as those still being copied, are none."""
+    return find_suffix(path) in MOVIE_SUFFIXES and not path.name.startswith(".")
 
 
 def clean_name(name: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from magellon.contracts import Gain, Movie, Optics
 from magellon.errors import BadInput
-from magellon.platform.sessions.definition import MOVIE_SUFFIXES, SessionFile
-from magellon.platform.sessions.headers import MovieHeader, find_odd_sizes, read_movie_header
+from magellon.io.movie_header import MovieHeader, read_movie_header
+from magellon.platform.sessions.definition import SessionFile, is_movie
+from magellon.platform.sessions.headers import find_odd_sizes
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,7 @@ def scan_movies(folder: Path, session: SessionFile) -> list[FoundMovie]:
 
 def _find_paths(folder: Path, session: SessionFile) -> list[Path]:
     aside = {folder / reference for reference in (session.gain, session.defects) if reference}
-    found = sorted(
-        path
-        for path in folder.glob(session.movies)
-        if path.is_file() and path.suffix.lower() in MOVIE_SUFFIXES and not path.name.startswith(".") and path not in aside
-    )
+    found = sorted(path for path in folder.glob(session.movies) if path.is_file() and is_movie(path) and path not in aside)
     if not found:
         raise BadInput(f"{folder}: no movies match {session.movies!r}")
     return found
