@@ -23,7 +23,7 @@ class Frames:
     source: FrameSource
     shape: tuple[int, int]
     gain: Tensor | None
-    """(height, width); never 0."""
+    """(height, width); 1 at bad pixels, which hold the recorded value of another."""
     repair: PixelRepair
     kept: dict[int, Tensor] = field(default_factory=dict)
 
@@ -34,7 +34,8 @@ class Frames:
         """Frame `index` (height, width) in the type it was recorded in. Not to be changed."""
         frame = self.kept.get(index)
         if frame is None:
-            frame = self.repair.apply(read_frame(self.source, index, self.shape), index)
+            fresh = getattr(self.source, "fresh", False)
+            frame = self.repair.apply(read_frame(self.source, index, self.shape), index, in_place=fresh)
         return frame
 
 
@@ -99,9 +100,11 @@ def survey_movie(
         repair = plan_repair(bad)
     except ValueError as error:
         raise BadInput(f"no usable pixel in the movie: {error}") from error
-    kept = {index: repair.apply(frame, index) for index, frame in kept.items()}
+    fresh = getattr(source, "fresh", False)
+    kept = {index: repair.apply(frame, index, in_place=fresh) for index, frame in kept.items()}
     if gain is not None:
-        gain = torch.where(bad, gain[~bad].median(), gain)
+        gain = gain.clone()
+        gain.view(-1)[repair.bad] = 1.0
     stack = torch.stack(small)
     _repair_small(stack, repair, shape, factor)
     return Overview(Frames(source, shape, gain, repair, kept), stack, factor)
@@ -147,7 +150,7 @@ def _repair_small(small: Tensor, repair: PixelRepair, shape: tuple[int, int], fa
         return
     blocks = plan_repair(touched)
     for number in range(len(small)):
-        small[number] = blocks.apply(small[number], number)
+        blocks.apply(small[number], number, in_place=True)
 
 
 def _check_shapes(source: FrameSource, gain: Tensor | None, defects: Tensor | None, factor: int) -> tuple[int, int]:

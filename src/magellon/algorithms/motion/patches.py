@@ -18,6 +18,7 @@ from torch import Tensor
 from magellon.algorithms.motion.parallel import map_in_order
 
 _TAPER = 0.12
+_COUPLED = 8  # patches whose coupling between frames is measured: what they share is all that counts
 _COARSEST = 200.0  # Å: larger features are ice and illumination, part of which stays with the camera
 
 
@@ -76,10 +77,12 @@ def cut_patches(
     rows = min(box[0] // 2 - 1, int(box[0] * pixel_size / resolution))
     columns = min(box[1] // 2 - 1, int(box[1] * pixel_size / resolution))
 
+    moves: list[list[int]] = offsets.tolist()
+
     def transform(corner: tuple[int, int]) -> Tensor:
-        y = [torch.arange(corner[0] + int(dy), corner[0] + int(dy) + box[0]) % height for dy in offsets[:, 0]]
-        x = [torch.arange(corner[1] + int(dx), corner[1] + int(dx) + box[1]) % width for dx in offsets[:, 1]]
-        images = torch.stack([_window(image, a, b) for image, a, b in zip(small, y, x, strict=True)])
+        images = torch.empty(len(small), *box, device=small.device)
+        for target, image, (dy, dx) in zip(images, small, moves, strict=True):
+            _copy_window(target, image, corner[0] + dy, corner[1] + dx)
         images -= images.mean(dim=(1, 2), keepdim=True)
         spectrum = torch.fft.rfft2(images.mul_(window.to(images.device)))
         return torch.cat([spectrum[:, : rows + 1, : columns + 1], spectrum[:, -rows:, : columns + 1]], dim=1)
@@ -104,11 +107,15 @@ def measure_patches(patches: Patches, displacement: Tensor, resolution: float, t
     grid = _FrequencyGrid(patches, resolution)
     residual = displacement - patches.offsets[:, None] * patches.pixel_size
 
-    count = len(patches.transforms)
+    count, frames = len(patches.transforms), displacement.shape[0]
+    ones = torch.ones(1, frames, device=patches.transforms[0].device)
+    every = max(1, count // _COUPLED)
 
     def align(number: int) -> tuple[Tensor, Tensor]:
         moved = grid.move(patches.transforms[number], residual[:, number])
-        return torch.view_as_real(moved).flatten(1), moved.sum(0)
+        own = torch.view_as_real(moved).flatten(1)
+        total = torch.view_as_complex((ones @ own).view(*moved.shape[1:], 2))
+        return own, total
 
     def powers(number: int) -> tuple[Tensor, Tensor]:
         total = align(number)[1]
@@ -117,30 +124,27 @@ def measure_patches(patches: Patches, displacement: Tensor, resolution: float, t
     coherent, incoherent = (sum(parts) for parts in zip(*map_in_order(powers, range(count), threads), strict=True))
     weight = grid.spread(_optimal_weight(coherent, incoherent, grid.ring_sizes * count, displacement.shape[0]))
 
-    def differentiate(number: int) -> tuple[Tensor, Tensor]:
+    def differentiate(number: int) -> tuple[Tensor, Tensor, Tensor]:
         own, total = align(number)
-        return grid.gradient(own, total, weight), grid.coupling(own, weight)
+        information = grid.information(total, grid.crop(patches.powers[number]), weight) / frames
+        coupling = grid.coupling(own, weight) if number % every == 0 else torch.zeros(frames, frames).double()
+        return grid.gradient(own, total, weight), information, coupling
 
-    gradients, couplings = zip(*map_in_order(differentiate, range(count), threads), strict=True)
-    return _summarise(torch.stack(gradients, dim=1), torch.stack(couplings))
+    gradients, information, couplings = zip(*map_in_order(differentiate, range(count), threads), strict=True)
+    return _summarise(torch.stack(gradients, dim=1), torch.stack(information), torch.stack(couplings))
 
 
-def _summarise(gradient: Tensor, couplings: Tensor) -> Measurement:
+def _summarise(gradient: Tensor, information: Tensor, couplings: Tensor) -> Measurement:
     """Couplings (patches, frames, frames) are noisy: taken as a factor per patch times a function of the frames' distance."""
-    frames = couplings.shape[1]
-    off = couplings * (1 - torch.eye(frames, dtype=couplings.dtype, device=couplings.device))
-    per_patch = off.sum(dim=(1, 2)) / frames
-    positive = per_patch[per_patch > 0]
+    positive = information[information > 0]
     typical = float(positive.median()) if positive.numel() else 1e-12
     # A patch that is not convex at its present place has nothing to say; one ice crystal must not speak for the field.
-    trusted = per_patch > 0.1 * typical
-    weighed = torch.where(trusted, per_patch.clamp(max=4 * typical), 1e-3 * typical)
-    scale = weighed / per_patch.abs().clamp(min=0.1 * typical)
-    per_patch = weighed
-    pooled = off[trusted].sum(0) if bool(trusted.any()) else torch.ones_like(off[0])
-    near = _smooth_over_distance(pooled)
+    trusted = information > 0.1 * typical
+    weighed = torch.where(trusted, information.clamp(max=4 * typical), 1e-3 * typical)
+    scale = weighed / information.abs().clamp(min=0.1 * typical)
+    near = _smooth_over_distance(couplings[trusted].sum(0))
     laplacian = torch.diag(near.sum(1)) - near
-    return Measurement(gradient * scale[:, None], per_patch, trusted, laplacian / laplacian.diagonal().mean())
+    return Measurement(gradient * scale[:, None], weighed, trusted, laplacian / laplacian.diagonal().mean())
 
 
 def _smooth_over_distance(pooled: Tensor) -> Tensor:
@@ -215,6 +219,11 @@ class _FrequencyGrid:
         columns = [torch.stack([reference.imag * k, -reference.real * k], dim=-1).flatten() for k in axes]
         return (own @ torch.stack(columns, dim=1)).double()
 
+    def information(self, total: Tensor, power: Tensor, weight: Tensor) -> Tensor:
+        """Curvature summed over frames, mean of the two axes, 1/Å²: of every frame against the sum of the others."""
+        pairs = (total.abs().square() - power).double()
+        return (pairs * weight * self.k_squared).sum(-1).sum(-1) * (2 * math.pi**2)
+
     def coupling(self, own: Tensor, weight: Tensor) -> Tensor:
         """(frames, frames), 1/Å², mean of the two axes."""
         scale = (weight * self.k_squared * (2 * math.pi**2)).sqrt()
@@ -241,10 +250,16 @@ def _smooth(sums: Tensor, sizes: Tensor) -> Tensor:
     return smooth
 
 
-def _window(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    if int(rows[-1]) > int(rows[0]) and int(columns[-1]) > int(columns[0]):
-        return image[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
-    return image[rows.to(image.device)][:, columns.to(image.device)]
+def _copy_window(target: Tensor, image: Tensor, y: int, x: int) -> None:
+    """Copy the window of an image that starts at (y, x); what lies outside wraps around."""
+    rows, columns = target.shape
+    height, width = image.shape
+    if y < 0 or x < 0 or y + rows > height or x + columns > width:
+        index_y = torch.arange(y, y + rows, device=image.device) % height
+        index_x = torch.arange(x, x + columns, device=image.device) % width
+        target.copy_(image[index_y[:, None], index_x])
+    else:
+        target.copy_(image[y : y + rows, x : x + columns])
 
 
 def _edge_window(size: int) -> Tensor:

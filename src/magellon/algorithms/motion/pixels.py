@@ -26,13 +26,14 @@ class PixelRepair:
     substitutes: Tensor
     """(n, candidates) flat indices of good pixels nearby."""
 
-    def apply(self, frame: Tensor, number: int) -> Tensor:
+    def apply(self, frame: Tensor, number: int, *, in_place: bool = False) -> Tensor:
         """A frame (height, width) with its bad pixels replaced."""
         if self.bad.numel() == 0:
             return frame
         generator = torch.Generator().manual_seed(number)
         choice = torch.randint(self.substitutes.shape[1], (self.bad.numel(), 1), generator=generator).to(self.bad.device)
-        flat = frame.reshape(-1).clone()
+        flat = frame.reshape(-1)
+        flat = flat if in_place else flat.clone()
         flat[self.bad] = flat[self.substitutes.gather(1, choice)[:, 0]]
         return flat.view(frame.shape)
 

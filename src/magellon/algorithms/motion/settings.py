@@ -8,7 +8,10 @@ from magellon.units import Angstrom, Exposure, Kilovolt
 
 
 class FrameSource(Protocol):
-    """Anything with a length that gives frame i, an array or tensor (height, width), as `source[i]`: a list, a tensor."""
+    """Anything with a length that gives frame i, an array or tensor (height, width), as `source[i]`: a list, a tensor.
+
+    A source that makes each frame anew may say so with an attribute `fresh = True`, which saves a copy.
+    """
 
     def __len__(self) -> int: ...
 

@@ -121,11 +121,15 @@ def _crop(image: Tensor, y: int, x: int, rows: int, columns: int) -> Tensor:
     height, width = image.shape
     if y >= 0 and x >= 0 and y + rows <= height and x + columns <= width:
         return image[y : y + rows, x : x + columns]
-    return image[_mirrored(y, rows, height, image.device)][:, _mirrored(x, columns, width, image.device)]
+    index_y, index_x = _mirrored(y, rows, height), _mirrored(x, columns, width)
+    top, left = int(index_y.min()), int(index_x.min())
+    # Only the part that is needed is copied, not whole rows.
+    part = image[top : int(index_y.max()) + 1, left : int(index_x.max()) + 1]
+    return part[(index_y - top).to(image.device)][:, (index_x - left).to(image.device)]
 
 
-def _mirrored(start: int, count: int, size: int, device: torch.device) -> Tensor:
-    index = torch.arange(start, start + count, device=device) % (2 * size)
+def _mirrored(start: int, count: int, size: int) -> Tensor:
+    index = torch.arange(start, start + count) % (2 * size)
     return torch.minimum(index, 2 * size - 1 - index)
 
 

@@ -32,6 +32,7 @@ class DeviceFrames:
     first: int
     count: int
     device: str
+    fresh: bool = True
 
     def __len__(self) -> int:
         return self.count
