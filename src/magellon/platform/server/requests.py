@@ -106,6 +106,5 @@ class Reception:
         job = JobRequest.model_validate_json(data).job
         with self._book.ledger.transaction() as connection:
             summary = make_summary(self._book, connection, job)
-            relink_session(self._book, connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(active=False))
             return summary.model_dump(mode="json")
