@@ -37,6 +37,7 @@ async def submit(running: Running, folder: Path) -> None:
         await client.close()
 
 
+@pytest.mark.slow
 def test_wrong_mounts_are_refused_and_a_second_supervisor_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAGELLON_EXTRA_BACKENDS", "PYTHONPATH", "FAKE_DIARY"):
         monkeypatch.setenv(name, "")
