@@ -22,7 +22,12 @@ async def start_worker(home: Path, state: Path, *more: str) -> tuple[int, str]:
         sys.executable, "-m", "magellon.platform.worker", "--home", str(home), "--state", str(state), "--name", "other",
         "--slots", "1", *more, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:  # it works and stays
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return process.returncode, said.decode()
 
