@@ -62,7 +62,8 @@ def estimate_motion(
 def hide_foreign_areas(small: Tensor, pixel_size: float) -> Tensor:
     """Fade out areas that are far darker or brighter than the rest.
 
-    The edge of the beam and its fringes stay with the microscope while the specimen moves, and would otherwise outweigh everything else.
+    The edge of the beam and its fringes stay with the microscope while the specimen moves, and would otherwise outweigh
+    everything else.
     """
     factor = max(1, min(round(_CELL / pixel_size), min(small.shape[1:]) // 8))
     mean = torch.zeros_like(small[0])

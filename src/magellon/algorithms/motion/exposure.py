@@ -6,6 +6,7 @@ by itself. (Grant & Grigorieff 2015, doi:10.7554/eLife.06980.)
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -46,14 +47,20 @@ class DoseWeights:
 
     def apply(self, transforms: list[Tensor], shape: tuple[int, int], pixel_size: AngstromPerPixel) -> Tensor:
         """The weighted sum of the transforms of the combinations, each (height, width // 2 + 1). Uses up its input."""
-        k_row, k_column = rfft_frequencies(shape, pixel_size, transforms[0].device)
-        radius = (k_row.square() + k_column.square()).sqrt_().div_(self.step).round_().clamp_(max=_RADII - 1).to(torch.int32)
+        radius = _radius_index(shape, pixel_size, self.step, transforms[0].device)
         table = self.table.to(device=radius.device, dtype=torch.float32)
         total = transforms.pop(0)
         total *= table[0][radius]
         for weights in table[1:]:
             total += transforms.pop(0).mul_(weights[radius])
         return total
+
+
+@lru_cache(maxsize=1)
+def _radius_index(shape: tuple[int, int], pixel_size: float, step: float, device: torch.device) -> Tensor:
+    """(height, width // 2 + 1), int32: radius in units of `step`; the movies of a session share it."""
+    k_row, k_column = rfft_frequencies(shape, pixel_size, device)
+    return (k_row.square() + k_column.square()).sqrt_().div_(step).round_().clamp_(max=_RADII - 1).to(torch.int32)
 
 
 def plan_dose_weights(

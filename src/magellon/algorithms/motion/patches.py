@@ -1,11 +1,11 @@
 """How far each patch of each frame is from where it should be: derivatives of the likelihood of the alignment.
 
 Every frame of a patch is compared with every other one in Fourier space. With Y_f the transforms moved back by the present
-estimate and R their sum, the log-likelihood Σ_{f<g} Σ_k w(k) Re(conj(Y_f) Y_g) has the gradient -Σ_k 2πk w(k) Im(conj(R) Y_f)
-with respect to the displacement of frame f, and its curvature couples frames f and g by c_fg = Σ_k (2πk)² w(k) Re(conj(Y_f) Y_g).
-The coupling matters: ice and damaged detail agree between frames of similar exposure only, so that slow motion
-is known less well than the curvature of one frame against all others promises. The weight w = 2 S / (N ((F - 1) S + N))
-follows from the powers of signal S and noise N, which are measured on the movie itself.
+estimate and R their sum, the log-likelihood Σ_{f<g} Σ_k w(k) Re(conj(Y_f) Y_g) has the gradient
+-Σ_k 2πk w(k) Im(conj(R) Y_f) with respect to the displacement of frame f, and its curvature couples frames f and g by
+Σ_k (2πk)² w(k) Re(conj(Y_f) Y_g). The coupling matters where ice or damaged detail agrees between frames of similar exposure
+only: slow motion is then known less well than the curvature of one frame against all others promises. The weight
+w = 2 S / (N ((F - 1) S + N)) follows from the powers of signal S and noise N, which are measured on the movie itself.
 """
 
 import math

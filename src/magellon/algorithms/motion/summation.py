@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.motion.field import MotionField
+from magellon.algorithms.motion.field import MotionField, grid_centres
 from magellon.algorithms.motion.frames import Frames
 from magellon.algorithms.motion.parallel import map_in_order
 from magellon.algorithms.motion.settings import Budget
 
 TAPS = 6
 _BEFORE = TAPS // 2 - 1
-_TILE = 128
+_TILES = (512, 256, 128, 64)
+_STEP = 0.4  # px: how much the displacement may change over a tile, RMS over frames and field
 _CHUNK = 24  # images held at once: fixed, because the order of additions shows in the last bits
-_BATCH = 8  # images whose tiles stay in the cache
+_CACHED = 150_000  # pixels of a batch of tiles that stays in the cache
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def sum_frames(frames: Frames, field: MotionField, weights: Tensor, budget: Budg
     height, width = frames.shape
     device = frames[0].device
     sums = torch.empty(weights.shape[0], height, width, device=device)
-    tiles = _cut_tiles(frames.shape)
+    size = _choose_tile(field)
+    tiles = _cut_tiles(frames.shape, size)
     centres = torch.tensor([[t.y + (t.height - 1) / 2, t.x + (t.width - 1) / 2] for t in tiles], dtype=torch.float64)
     displacement = field.displacement(centres)
     weights = weights.to(device=device, dtype=torch.float32)
@@ -98,14 +100,13 @@ def _sample(images: Sequence[Tensor], gain: Tensor | None, tile: _Tile, displace
     rows, columns = tile.height + TAPS - 1, tile.width + TAPS - 1
     block = torch.empty(len(images), rows, columns, device=images[0].device)
     for target, image, (y, x) in zip(block, images, corners, strict=True):
-        target.copy_(_crop(image, y, x, rows, columns))
-        if gain is not None:
-            target *= _crop(gain, y, x, rows, columns)
+        _copy_window(target, image, gain, y, x)
     # Rows lie one behind the other, so that a shift in y or x is an offset in long runs of numbers.
     flat, length = block.flatten(1), tile.height * columns
     moved = torch.zeros(len(images), length, device=block.device)
-    for start in range(0, len(images), _BATCH):
-        part = slice(start, start + _BATCH)
+    batch = max(1, _CACHED // length)
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
         across = flat[part, :length] * kernel[part, 0, :1]
         for tap in range(1, TAPS):
             across.addcmul_(flat[part, tap * columns : tap * columns + length], kernel[part, 0, tap : tap + 1])
@@ -116,16 +117,23 @@ def _sample(images: Sequence[Tensor], gain: Tensor | None, tile: _Tile, displace
     return moved
 
 
-def _crop(image: Tensor, y: int, x: int, rows: int, columns: int) -> Tensor:
-    """A window of the image; what lies outside is mirrored in."""
+def _copy_window(target: Tensor, image: Tensor, gain: Tensor | None, y: int, x: int) -> None:
+    """Copy the window of image x gain that starts at (y, x); what lies outside is mirrored in."""
+    rows, columns = target.shape
     height, width = image.shape
     if y >= 0 and x >= 0 and y + rows <= height and x + columns <= width:
-        return image[y : y + rows, x : x + columns]
+        window = (slice(y, y + rows), slice(x, x + columns))
+        target.copy_(image[window])
+        if gain is not None:
+            target *= gain[window]
+        return
     index_y, index_x = _mirrored(y, rows, height), _mirrored(x, columns, width)
     top, left = int(index_y.min()), int(index_x.min())
-    # Only the part that is needed is copied, not whole rows.
-    part = image[top : int(index_y.max()) + 1, left : int(index_x.max()) + 1]
-    return part[(index_y - top).to(image.device)][:, (index_x - left).to(image.device)]
+    # Only the part that is needed is worked on, not whole rows.
+    window = (slice(top, int(index_y.max()) + 1), slice(left, int(index_x.max()) + 1))
+    part = image[window].float() if gain is None else image[window] * gain[window]
+    place = ((index_y - top).to(image.device)[:, None], (index_x - left).to(image.device))
+    target.copy_(part[place])
 
 
 def _mirrored(start: int, count: int, size: int) -> Tensor:
@@ -133,9 +141,20 @@ def _mirrored(start: int, count: int, size: int) -> Tensor:
     return torch.minimum(index, 2 * size - 1 - index)
 
 
-def _cut_tiles(shape: tuple[int, int]) -> list[_Tile]:
+def _choose_tile(field: MotionField) -> int:
+    """The largest tile over which the motion is one displacement for all practical purposes."""
+    if field.local is None:
+        return _TILES[0]
+    spacing = max(field.shape) / 16
+    grid = field.displacement(grid_centres(field.shape, (16, 16)))
+    steps = torch.cat([(grid[:, 1:] - grid[:, :-1]).flatten(0, 2), (grid[:, :, 1:] - grid[:, :, :-1]).flatten(0, 2)])
+    slope = float(steps.square().sum(-1).mean().sqrt()) / spacing
+    return next((size for size in _TILES if size * slope <= _STEP), _TILES[-1])
+
+
+def _cut_tiles(shape: tuple[int, int], size: int) -> list[_Tile]:
     return [
-        _Tile(y, x, min(_TILE, shape[0] - y), min(_TILE, shape[1] - x))
-        for y in range(0, shape[0], _TILE)
-        for x in range(0, shape[1], _TILE)
+        _Tile(y, x, min(size, shape[0] - y), min(size, shape[1] - x))
+        for y in range(0, shape[0], size)
+        for x in range(0, shape[1], size)
     ]
