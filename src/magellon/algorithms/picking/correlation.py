@@ -34,7 +34,7 @@ from magellon.algorithms.picking.peaks import Peaks, find_maxima
 from magellon.algorithms.picking.templates import low_pass, make_positive, turn_templates
 from magellon.errors import BadInput
 
-NOISE_SIDE = 64
+NOISE_SIDE = 112
 """Of the simulated noise, in cells, besides the margins."""
 BATCH_CELLS = 8_000_000
 """Of score maps held at once."""

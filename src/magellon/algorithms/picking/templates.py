@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
-from magellon.algorithms.picking.diameter import darkness_profile, find_edge
 from magellon.errors import BadInput
 
+EXTENT_SHARE = 0.15
+"""Of the strongest value: what is weaker is no longer the particle."""
 MASK_FALL_OFF = 0.1
 """Width of the soft rim of the template's mask, in diameters."""
 
@@ -69,15 +70,20 @@ def crop_map(volume: Tensor, size: int) -> Tensor:
 
 
 def measure_diameter(templates: Tensor, pixel_size: float) -> float:
-    """Longest extent in Å of what the templates show: (k, n, n).
+    """Longest extent in Å of what any of the templates shows: (k, n, n).
 
     Raises:
-        BadInput: they show nothing.
+        BadInput: they show nothing, or fill their boxes.
     """
-    radius, clarity = find_edge(darkness_profile(-make_positive(templates, templates.shape[-1] / 2)))
-    if clarity == 0 or radius < 2:
+    size = templates.shape[-1]
+    y = torch.arange(size, dtype=torch.float32, device=templates.device) - size // 2
+    ring = torch.sqrt(y[:, None] ** 2 + y[None, :] ** 2).round().long()
+    level = templates[:, ring == size // 2].median(dim=-1).values
+    strength = (templates - level[:, None, None]).abs().amax(dim=0)
+    radii = ring[strength > EXTENT_SHARE * strength.max()]
+    if radii.numel() == 0 or int(radii.max()) < 2 or int(radii.max()) >= size // 2:
         raise BadInput("the templates' diameter cannot be measured: give `diameter`")
-    return 2 * radius * pixel_size
+    return 2 * float(radii.max()) * pixel_size
 
 
 def low_pass(images: Tensor, pixel_size: float, resolution: float) -> Tensor:
