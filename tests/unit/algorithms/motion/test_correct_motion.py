@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from known_movies import KnownMovie, make_movie
 
+from known_movies import KnownMovie, make_movie
 from magellon.algorithms.fourier import rfft_shift
 from magellon.algorithms.motion import Budget, MotionSettings, correct_motion, summarise_motion
 from magellon.algorithms.motion.field import MotionField, grid_centres
