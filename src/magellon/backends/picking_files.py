@@ -52,6 +52,11 @@ def write_autopick_star(path: Path, peaks: Peaks) -> None:
 
 
 def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> None:
+    """Write `draw_picks` as PNG."""
+    draw_picks(image, diameter_px, peaks, usable).save(path, format="PNG")
+
+
+def draw_picks(image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> Image.Image:
     """Draw circles of the particle's diameter over the low-passed micrograph; what was left out is tinted.
 
     Args:
@@ -76,7 +81,7 @@ def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Pe
     width = 2 if grey.shape[1] > 700 else 1
     for x, y in ((peaks.coordinates + 0.5) / scale - 0.5).tolist():
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=CIRCLE, width=width)
-    picture.save(path, format="PNG")
+    return picture
 
 
 def _low_pass(image: Tensor, diameter_px: float) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ class SurveyOutput(Record):
     diameter: Annotated[Angstrom, Field(gt=0)]
     """Longest extent of the particle, as proposed from the data."""
     confidence: Annotated[float, Field(ge=0, le=1)]
-    """Part of the micrographs whose own proposal lies within 20 % of it."""
+    """At most the part of the micrographs in which particles of about this size stand out most; below 0.5 better give it."""
     picture: Path
     """How the proposal came about (`particle_survey.png`)."""
 

@@ -6,7 +6,8 @@ direction, is the particle's.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,11 +47,13 @@ class DiameterProposal:
     Attributes:
         confidence: 0..1; below 0.5 the micrograph shows too little, and the diameter should be given.
         picks: particles it was measured on.
+        agreement: part of the micrographs, 0..1, in which about this size stands out most.
     """
 
     diameter: float
     confidence: float
     picks: int
+    agreement: float = 1.0
 
 
 def propose_diameter(image: Tensor, pixel_size: float) -> DiameterProposal:
@@ -63,20 +66,65 @@ def propose_diameter(image: Tensor, pixel_size: float) -> DiameterProposal:
     Raises:
         BadInput: not an image, NaN, constant, or too small to hold a particle of 60 Å.
     """
+    return propose_from_views([reduce_for_search(image, pixel_size)])
+
+
+@dataclass(frozen=True)
+class View:
+    """A micrograph reduced for the search, with the diameters that can be looked for in it."""
+
+    field: Field
+    smallest: float
+    largest: float
+
+
+def reduce_for_search(image: Tensor, pixel_size: float) -> View:
+    """What `propose_from_views` needs of a micrograph: a few per cent of its size.
+
+    Raises:
+        BadInput: as `propose_diameter`.
+    """
     check_image(image, pixel_size)
-    largest = min(LARGEST, min(image.shape) * pixel_size / 4)
     smallest = max(SMALLEST, 6 * pixel_size)
+    largest = min(LARGEST, min(image.shape) * pixel_size / 4)
+    return View(reduce_micrograph(image, pixel_size, smallest / CELLS_PER_DIAMETER), smallest, largest)
+
+
+def propose_from_views(views: Sequence[View]) -> DiameterProposal:
+    """Propose one diameter for several micrographs: the size at which picks of all of them together stand out most.
+
+    Its extent is the median over micrographs, weighted by how clearly each shows it.
+    """
+    smallest, largest = max(view.smallest for view in views), min(view.largest for view in views)
     if largest < smallest * STEP:
-        middle = min(max(4 * pixel_size, largest), FALLBACK)
+        middle = min(max(smallest * 2 / 3, largest), FALLBACK)
         return DiameterProposal(middle, 0.0, 0)
-    fine = reduce_micrograph(image, pixel_size, smallest / CELLS_PER_DIAMETER)
     steps = round(math.log(largest / smallest) / math.log(STEP))
     scales = [smallest * (largest / smallest) ** (step / steps) for step in range(steps + 1)]
-    merits = [_measure_merit(fine, scale) for scale in scales]
-    best = max(range(len(scales)), key=lambda index: merits[index])
-    if merits[best] == 0:
-        return DiameterProposal(min(FALLBACK, largest), 0.0, 0)
-    return _measure_extent(fine, scales[best], (smallest, 2 * largest))
+    merits = [[_measure_merit(view.field, scale) for scale in scales] for view in views]
+    together = [sum(column) for column in zip(*merits, strict=True)]
+    best = together.index(max(together))
+    if together[best] == 0:
+        return DiameterProposal(min(FALLBACK, largest), 0.0, 0, 0.0)
+    own = [row.index(max(row)) for row in merits if max(row) > 0]
+    agreement = sum(abs(index - best) <= 1 for index in own) / len(views)
+    extents = [_measure_extent(view.field, scales[best], (smallest, 2 * largest)) for view in views]
+    return replace(_weigh(extents), agreement=round(agreement, 3))
+
+
+def _weigh(proposals: Sequence[DiameterProposal]) -> DiameterProposal:
+    """The median proposal, each counted by its confidence and number of particles; doubts multiply, as for witnesses."""
+    ordered = sorted(proposals, key=lambda proposal: proposal.diameter)
+    weights = [proposal.confidence * proposal.picks + 1e-6 for proposal in ordered]
+    half, total = sum(weights) / 2, 0.0
+    chosen = ordered[-1]
+    for proposal, weight in zip(ordered, weights, strict=True):
+        total += weight
+        if total >= half:
+            chosen = proposal
+            break
+    confidence = 1 - math.prod(1 - proposal.confidence for proposal in ordered)
+    return DiameterProposal(chosen.diameter, round(confidence, 3), sum(proposal.picks for proposal in ordered))
 
 
 def _measure_merit(fine: Field, diameter: float) -> float:

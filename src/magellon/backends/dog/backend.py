@@ -20,7 +20,7 @@ TRUSTED = 0.5
 
 class DogParams(Params):
     diameter: Annotated[Angstrom, Field(gt=0)] | None = None
-    """Longest extent of the particle; left out, it is proposed from the micrograph."""
+    """Longest extent of the particle; left out, it is proposed from the data."""
     threshold: float | None = None
     """Least score, in standard deviations of the noise; left out, it is set from the micrograph."""
     separation: Annotated[float, Field(ge=0.1, le=2)] = 0.5
@@ -45,7 +45,7 @@ class DogPicker(Backend[PickingInput, DogParams, PickingOutput]):
         context.progress(0.1, "picking")
         try:
             check_image(image, micrograph.pixel_size)
-            diameter = params.diameter or self._propose(image, micrograph.pixel_size, context)
+            diameter = params.diameter or input.diameter or self._propose(image, micrograph.pixel_size, context)
             check_diameter(diameter, (image.shape[0], image.shape[1]), micrograph.pixel_size)
         except BadInput as error:
             raise BadInput(f"{micrograph.path}: {error}") from error

@@ -126,6 +126,7 @@ class Child:
         return {
             **os.environ,
             **dict.fromkeys(names, str(self.threads)),
+            "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the core to the other children
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch's deterministic algorithms ask for it
             "PYTHONUNBUFFERED": "1",
             **self.environment,
