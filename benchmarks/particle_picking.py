@@ -45,7 +45,7 @@ def run(work: Path, quick: bool) -> list[Row]:
     """The simulator's standard protein; without `quick` also a small hollow one, an elongated one, and given diameters off."""
     specs = {"asymmetric": (1.2, 3 if quick else 10)}
     if not quick:
-        specs |= {"shell": (1.4, 4), "elongated": (1.2, 4), "barrel": (1.0, 4)}
+        specs |= {"shell": (1.4, 4), "rod": (1.2, 4), "barrel": (1.0, 4)}
     rows: list[Row] = []
     for phantom, (pixel_size, movies) in specs.items():
         case = make_case(work.resolve() / phantom, phantom, pixel_size, movies)
