@@ -117,6 +117,13 @@ def test_tests_mirror_the_source() -> None:
         assert (SOURCE / mirrored).is_dir(), f"tests/unit/{mirrored} mirrors nothing in src/magellon"
 
 
+def test_no_source_is_ignored_by_git() -> None:
+    """A pattern that is too wide leaves modules out of every clone and every wheel, and nothing here would notice."""
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "--", "src", "tests", "benchmarks", "examples"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not [name for name in done.stdout.splitlines() if name.endswith((".py", ".toml")) and "/build/" not in name]
+
+
 def test_every_package_is_tested() -> None:
     for package in ("algorithms", "backends", "cli", "contracts", "io", "platform", "simulation", "testing"):
         assert list((ROOT / "tests" / "unit" / package).rglob("test_*.py")), f"{package} has no tests"

@@ -4,20 +4,26 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from magellon.contracts import CONTRACTS
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
 from magellon.platform.pipeline.catalogue import read_catalogue
 
 
 def read_descriptions(only: Sequence[str] = ()) -> list[Description]:
-    """Installed backends by category and name; `only` names categories or `category/backend`.
+    """Installed backends, categories in pipeline order, then by name; `only` names categories or `category/backend`.
 
     Cached per user until a package changes, so that `--help` does not have to load torch.
 
     Raises:
         BadInput: they cannot be described at all.
     """
-    return list(read_catalogue(_cache_file(), only).values())
+    order = list(CONTRACTS)
+
+    def place(each: Description) -> tuple[int, str]:
+        return order.index(each.category) if each.category in order else len(order), each.key
+
+    return sorted(read_catalogue(_cache_file(), only).values(), key=place)
 
 
 def _cache_file() -> Path | None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from magellon.cli.run.options import Parameter, read_parameters
-from magellon.contracts import CONTRACTS
 from magellon.contracts.description import Description
 
 HEADING = """# Backends
@@ -16,10 +15,8 @@ Made by `magellon backends --markdown` from the backends' own types; a test keep
 
 
 def format_reference(descriptions: Sequence[Description]) -> str:
-    """Markdown: the categories in pipeline order, the backends of each by name. Only what comes with Magellon itself."""
-    order = list(CONTRACTS)
+    """Markdown, in the order given. Only what comes with Magellon itself."""
     own = [each for each in descriptions if each.distribution.split(" ")[0] in ("magellon", "") and not each.error]
-    own.sort(key=lambda each: (order.index(each.category), each.name))
     parts = [HEADING]
     for category, group in groupby(own, key=lambda each: each.category):
         parts.append(f"\n## {category}\n")

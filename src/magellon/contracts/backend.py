@@ -68,7 +68,7 @@ class Context:
     memory: int = 4 << 30
     """Bytes the task may hold."""
     seed: int = 0
-    """Derived from the task's identity: the only source of randomness."""
+    """Derived from what is computed, so the same on every machine: the only source of randomness."""
     log: logging.Logger = LOG
     report: Callable[[float, str], None] = lambda fraction, message: None
     """Where `progress` goes; raises `Cancelled` when the task is to stop."""

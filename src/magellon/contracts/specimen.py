@@ -21,7 +21,7 @@ class Optics(Record):
     spherical_aberration: Annotated[Millimetre, Field(ge=0, le=20)] = 2.7
     amplitude_contrast: Annotated[float, Field(ge=0, lt=1)] = 0.1
     group: str = "opticsGroup1"
-    """Name of the optics group: one per beam-shift cluster, pixel size, detector and session."""
+    """Name of the optics group: one per beam-shift cluster, pixel size, detector and session, whose name it carries."""
 
 
 class Gain(Record):

@@ -121,7 +121,7 @@ class SessionSpec:
     detector: str = "k3"
     """k2, k3, falcon4 (counting) or falcon (integrating: strongly correlated noise, output in scaled units)."""
     phantom: str = "asymmetric"
-    """Of the catalogue; several, separated by commas, are mixed."""
+    """asymmetric, monomer, rod, channel, tetramer, barrel, shell or capsid; several, separated by commas, are mixed."""
     pdb: Path | None = None
     """A PDB or mmCIF file (may be gzipped) instead of a phantom; its first biological assembly."""
     voltage: Kilovolt = 300.0

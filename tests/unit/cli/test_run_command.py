@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from magellon.cli import app
+from magellon.contracts import CONTRACTS
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc
 
@@ -45,6 +46,14 @@ def test_without_a_category_it_lists_what_there_is() -> None:
     result = CliRunner().invoke(app, ["run", "--help"])
     assert result.exit_code == 0
     assert "particle_picking/dog" in result.stdout
+
+
+def test_backends_are_listed_in_pipeline_order() -> None:
+    result = CliRunner().invoke(app, ["backends", "--json"])
+    order = list(CONTRACTS)
+    places = [order.index(each["category"]) for each in json.loads(result.stdout) if each["category"] in order]
+    assert len(set(places)) == len(order)
+    assert places == sorted(places)
 
 
 def test_an_unknown_category_is_refused_with_those_there_are() -> None:

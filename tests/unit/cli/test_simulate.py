@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from magellon.cli import app
 from magellon.cli.dataclass_schema import read_docstrings
 from magellon.errors import BadInput
+from magellon.simulation.phantoms import phantom_names
 from magellon.simulation.spec import MotionRanges, SessionSpec
 
 
@@ -58,6 +59,11 @@ def test_help_shows_units_and_defaults() -> None:
     text = " ".join(CliRunner().invoke(app, ["simulate", "--help"]).stdout.replace("│", " ").split())
     assert "--pixel-size Å/px" in text
     assert "(default 1.2 Å/px)" in text
+
+
+def test_help_names_every_phantom() -> None:
+    described = read_docstrings(SessionSpec)["phantom"]
+    assert [name for name in phantom_names() if name not in described] == []
 
 
 @pytest.mark.parametrize("arguments", [["--defocus", "a"], ["--defocus", "1,2,3"]])

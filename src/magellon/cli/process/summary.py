@@ -37,4 +37,4 @@ def _print_troubles(title: str, troubles: "tuple[Trouble, ...]") -> None:
         log = f" (log: {each.log})" if each.log and each.kind == "defect" else ""
         console.print(f"  {each.item}, {each.step}: {each.reason}{log}", markup=False, soft_wrap=True)
     if len(troubles) > MOST_TROUBLES:
-        console.print(f"  and {len(troubles) - MOST_TROUBLES} more, in summary.json")
+        console.print(f"  and {len(troubles) - MOST_TROUBLES} more; --json lists all")

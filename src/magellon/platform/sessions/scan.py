@@ -82,7 +82,7 @@ def _describe_movie(folder: Path, session: SessionFile, name: str, path: Path, h
             ("voltage", session.voltage),
             ("spherical_aberration", session.spherical_aberration),
             ("amplitude_contrast", session.amplitude_contrast),
-            ("group", (session.optics_groups or {}).get(name)),
+            ("group", name_group(session, name)),
         )
         if value is not None
     }
@@ -97,6 +97,12 @@ def _describe_movie(folder: Path, session: SessionFile, name: str, path: Path, h
         gain=Gain(path=gain, rotation=session.gain_rotation or 0, flip=session.gain_flip or "none") if gain else None,
         defects=_find_reference(folder, session.defects, "defects"),
     )
+
+
+def name_group(session: SessionFile, movie: str) -> str:
+    """The optics group of a movie, with the session's name: particles of several sessions are refined together."""
+    group = (session.optics_groups or {}).get(movie)
+    return session.name if group is None else f"{session.name}_{group}"
 
 
 def _find_reference(folder: Path, reference: str | None, what: str) -> Path | None:

@@ -38,6 +38,7 @@ def test_a_plain_folder_takes_optics_from_flags_and_pixel_size_from_headers(tmp_
 
 def test_session_json_names_gain_defects_and_groups(tmp_path: Path) -> None:
     write_movie(tmp_path / "movies/a.mrc")
+    write_movie(tmp_path / "movies/b.mrc")
     for name in ("gain.mrc", "defects.txt"):
         (tmp_path / name).write_text("")
     content = {"name": "my session/1", "movies": "movies/*.mrc", "pixel_size": 1.2, "gain": "gain.mrc", "gain_rotation": 90}
@@ -48,7 +49,8 @@ def test_session_json_names_gain_defects_and_groups(tmp_path: Path) -> None:
     assert movie.gain is not None
     assert (movie.gain.path, movie.gain.rotation) == (tmp_path / "gain.mrc", 90)
     assert movie.defects == tmp_path / "defects.txt"
-    assert movie.optics.group == "g2"
+    assert movie.optics.group == "my_session_1_g2"
+    assert scan(tmp_path)["b"].movie.optics.group == "my_session_1"
 
 
 def test_bad_movies_are_listed_with_their_problems(tmp_path: Path) -> None:
