@@ -79,7 +79,8 @@ def print_figures(figures: "list[Figure]") -> None:
 
 
 def _say_where(results: Path, session: Path) -> None:
-    example = next((path.name.removesuffix("_picks.png") for path in sorted(results.glob("particle_picking/*_picks.png"))), "NAME")
+    pictures = sorted(results.glob("particle_picking/*_picks.png"))
+    example = pictures[0].name.removesuffix("_picks.png") if pictures else "NAME"
     places = {
         "movies and truth": f"{session}/movies, {session}/truth",
         "results": f"{results} (a RELION project folder)",

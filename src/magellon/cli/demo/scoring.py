@@ -107,10 +107,11 @@ def _add_scores(truth: SessionTruth, find_points: Callable[[MovieTruth], Array])
 
 def _list_picks(picks: PickScore, truth: SessionTruth, extracted: PickScore) -> Sequence[Figure]:
     wanted = extracted.true_positives + extracted.missed
+    least = LIMITS["recall"] * wanted
     return [
         Figure("picks, precision", picks.precision, "", LIMITS["precision"], at_least=True),
         Figure("picks, recall", picks.recall, "", LIMITS["recall"], at_least=True),
         Figure("picks, F1", picks.f1, "", LIMITS["F1"], at_least=True),
         Figure("picks, distance to the particle", picks.centring_rms, "Å", LIMITS["centring"] * truth.diameter),
-        Figure(f"true particles extracted, of {wanted}", extracted.true_positives, "", LIMITS["recall"] * wanted, at_least=True),
+        Figure(f"true particles extracted, of {wanted}", extracted.true_positives, "", least, at_least=True),
     ]
