@@ -32,7 +32,8 @@ def map_in_order(function: Callable[[ItemT], ResultT], items: Iterable[ItemT], t
     if threads <= 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    # OpenMP keeps its number of threads for each thread that calls it: a new one would start with all cores.
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future[ResultT]] = deque()
         try:
             for item in items:
