@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads that wait must not spin: on a busy machine the tests with two threads took ten times as long. Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
