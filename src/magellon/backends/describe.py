@@ -26,6 +26,7 @@ def describe_backend(backend: type[Backend[Any, Any, Any]], distribution: str = 
         summary=(backend.__doc__ or "").strip().split("\n")[0],
         parameters=schema,
         defaults=values,
+        ignores=backend.ignores,
         distribution=distribution,
         requirements=tuple(getattr(backend, "requirements", ())),
     )

@@ -115,6 +115,8 @@ class Backend(ABC, Generic[InputT, ParamsT, OutputT]):
     version: ClassVar[int] = 1
     """Raised by the author whenever the same input and parameters give another result."""
     Params: ClassVar[type[Params]]
+    ignores: ClassVar[tuple[str, ...]] = ()
+    """Fields of its input it does not look at, so that nothing is computed for their sake."""
 
     def load(self, device: str) -> None:
         """Called once per worker before the first task: read models here."""

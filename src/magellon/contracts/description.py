@@ -19,6 +19,8 @@ class Description(Record):
     """JSON schema of its parameters; `unit` is a keyword of ours."""
     defaults: dict[str, Any] = Field(default_factory=dict)
     """Value of each parameter that may be left out."""
+    ignores: tuple[str, ...] = ()
+    """Fields of its input it does not look at."""
     distribution: str = ""
     """The package that brings it, with its version."""
     requirements: tuple[str, ...] = ()

@@ -45,8 +45,10 @@ def make_items(count: int) -> list[Item]:
     return [Item(each.name, PickingInput(micrograph=each), micrograph=each) for each in micrographs]
 
 
-def run_survey(child: FakeChild, out: Path, params: dict[str, Any], count: int = 12) -> list[Any]:
-    request = Request("particle_picking", "dog", 1, (), out, params=params)
+def run_survey(
+    child: FakeChild, out: Path, params: dict[str, Any], count: int = 12, ignores: tuple[str, ...] = ()
+) -> list[Any]:
+    request = Request("particle_picking", "dog", 1, (), out, params=params, ignores=ignores)
     items = asyncio.run(survey.survey_items(child, make_items(count), request))  # type: ignore[arg-type]
     return [item.input.diameter for item in items if isinstance(item.input, PickingInput)]
 
@@ -58,10 +60,12 @@ def test_the_first_micrographs_by_name_are_surveyed(tmp_path: Path) -> None:
     assert (tmp_path / "particle_survey.png").exists()
 
 
-@pytest.mark.parametrize("params", [{"diameter": 120.0}, {}], ids=["given", "no such parameter"])
-def test_nothing_is_surveyed_that_is_not_asked(tmp_path: Path, params: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("params", "ignores"), [({"diameter": 120.0}, ()), ({"diameter": None}, ("diameter",))], ids=["given", "ignored"]
+)
+def test_nothing_is_surveyed_that_is_not_asked(tmp_path: Path, params: dict[str, Any], ignores: tuple[str, ...]) -> None:
     child = FakeChild()
-    assert run_survey(child, tmp_path, params) == [None] * 12
+    assert run_survey(child, tmp_path, params, ignores=ignores) == [None] * 12
     assert child.samples == []
 
 

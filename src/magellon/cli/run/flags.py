@@ -82,6 +82,7 @@ def make_request(description: Description, values: dict[str, Any], given: dict[s
         out=values["out"].absolute(),
         params=fill_parameters(description, given),
         identity_params=fill_parameters(description, given, visit_path=_identify),
+        ignores=description.ignores,
         optics=read_optics_options(values),
         movie=read_movie_options(values),
         beside=Beside(values.get("ctf"), values.get("picks"), values.get("diameter")),

@@ -33,6 +33,8 @@ class Request:
     """All of the backend's parameters, files as absolute paths."""
     identity_params: Mapping[str, Any] = field(default_factory=dict)
     """The same with files by content: the seed is made of these, as in the pipeline."""
+    ignores: tuple[str, ...] = ()
+    """Fields of its input the backend does not look at."""
     optics: OpticsOptions = field(default_factory=OpticsOptions)
     movie: MovieOptions = field(default_factory=MovieOptions)
     beside: Beside = Beside()

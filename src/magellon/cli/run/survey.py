@@ -43,7 +43,7 @@ async def survey_items(child: Child, items: Sequence[Item], request: Request) ->
 
 def _find_backend(items: Sequence[Item], request: Request) -> Description | None:
     """The one that surveys, if there is something to survey."""
-    given = request.params.get("diameter", 0.0) is not None
+    given = request.params.get("diameter") is not None or "diameter" in request.ignores
     if request.category != "particle_picking" or given or not any(isinstance(item.input, PickingInput) for item in items):
         return None
     usable = [each for each in read_descriptions([PARTICLE_SURVEY.category]) if each.error is None]

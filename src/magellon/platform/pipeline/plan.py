@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -178,14 +178,16 @@ def _plan_step(
         return visit_path
 
     contract = CONTRACTS[category]
+    params = fill_parameters(description, step.params, key, visit(placement.express))
+    unused = {name for name, value in params.items() if value is not None} | set(description.ignores)
     return PlannedStep(
         key=key,
         category=category,
         backend=description.name,
         version=description.version,
-        params=fill_parameters(description, step.params, key, visit(placement.express)),
+        params=params,
         identity_params=fill_parameters(description, step.params, key, visit(placement.identify)),
-        sources=_wire_step(key, contract, step, above),
+        sources=_wire_step(key, contract, step, above, unused),
         gather=contract.gather,
         sample=contract.sample,
         filtered=filtered and (not contract.gather or contract.sample is not None),
@@ -206,8 +208,10 @@ def _choose_backend(key: str, category: str, name: str | None, catalogue: Mappin
     return description
 
 
-def _wire_step(key: str, contract: Contract[Any, Any], step: StepRecipe, above: Mapping[str, PlannedStep]) -> dict[str, Source]:
-    """Where each input comes from. A parameter that is given overrules an input of its name."""
+def _wire_step(
+    key: str, contract: Contract[Any, Any], step: StepRecipe, above: Mapping[str, PlannedStep], unused: Set[str]
+) -> dict[str, Source]:
+    """Where each input comes from, without those `unused`: a parameter that has a value overrules an input of its name."""
     if contract.gather and contract.Item is None:
         return {}
     inputs = step.inputs
@@ -217,7 +221,7 @@ def _wire_step(key: str, contract: Contract[Any, Any], step: StepRecipe, above: 
             raise BadInput(f"{key}.inputs.{name}: {contract.category} has no such input (it has {', '.join(fields)})")
     sources = {}
     for name, field in fields.items():
-        if step.params.get(name) is not None:
+        if name in unused and not field.is_required():
             continue
         if name in inputs:
             source = _find_source(f"{key}.inputs.{name}", inputs[name], above) if inputs[name] else None

@@ -62,6 +62,11 @@ def test_a_survey_is_wired_like_one_item_and_left_out_when_nobody_asks(catalogue
     explicit = make(catalogue, **steps, particle_picking={"params": {"diameter": 150}})
     assert explicit.surveys == ()
     assert "diameter" not in explicit.step("particle_picking").sources
+    blind = catalogue["particle_picking/fake"].model_copy(update={"ignores": ("diameter",)})
+    assert make({**catalogue, blind.key: blind}, **steps, particle_picking={}).surveys == ()
+    own = {**blind.defaults, "diameter": 180.0}
+    fixed = blind.model_copy(update={"ignores": (), "defaults": own})
+    assert make({**catalogue, fixed.key: fixed}, **steps, particle_picking={}).surveys == ()
 
 
 @pytest.mark.parametrize(
