@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,13 @@ def test_every_page_is_in_the_index() -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         if page.name != "README.md":
             assert str(page.relative_to(ROOT / "docs")) in index, f"docs/README.md does not mention {page.name}"
+
+
+def test_every_dependency_has_its_licence_listed() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Dependencies")[2].partition("\n## ")[0]
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = [re.split(r"[^A-Za-z0-9-]", each)[0] for each in dependencies]
+    assert not [name for name in names if not re.search(rf"\b{name}\b", table)]
 
 
 def test_the_repository_speaks_of_no_machine_in_particular() -> None:
