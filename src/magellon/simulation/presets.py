@@ -12,7 +12,7 @@ PRESETS: dict[str, SessionSpec] = {
     # What a first look at the program needs: all of a session's faults in moderation, none that hides a micrograph.
     "demo": SessionSpec(
         movies=8,
-        specimen=SpecimenRanges(contamination=(0.0, 1.0), carbon=0.1, beam_edge=0.0),
+        specimen=SpecimenRanges(particles=(135.0, 165.0), contamination=(0.0, 1.0), carbon=0.1, beam_edge=0.0),
         motion=MotionRanges(net=(10.0, 30.0), local=(3.5, 8.0)),
         optics=OpticsRanges(defocus=(9000.0, 24000.0)),
     ),
