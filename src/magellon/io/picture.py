@@ -1,11 +1,13 @@
 """Pictures for people: PNG files of images at a fixed contrast."""
 
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFont
 
 from magellon.io.files import replacing
 
@@ -33,6 +35,24 @@ def contrast(image: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES
         scaled = np.clip((values - np.float32(low)) * np.float32(255.0 / (high - low)), 0, 255)
     shown: NDArray[np.uint8] = np.nan_to_num(np.rint(scaled), nan=0.0).astype(np.uint8)
     return shown
+
+
+@lru_cache(maxsize=16)
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which has Å and Greek letters, as matplotlib brings it.
+
+    Its file is found without importing matplotlib, which takes half a second.
+
+    Args:
+        size: px.
+
+    Raises:
+        RuntimeError: matplotlib is not installed.
+    """
+    found = find_spec("matplotlib")
+    if found is None or found.origin is None:
+        raise RuntimeError("matplotlib, which brings the font of the pictures, is not installed")
+    return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def shrink(image: NDArray[Any], max_size: int) -> NDArray[Any]:

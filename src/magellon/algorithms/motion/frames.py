@@ -35,7 +35,7 @@ class Frames:
         frame = self.kept.get(index)
         if frame is None:
             fresh = getattr(self.source, "fresh", False)
-            frame = self.repair.apply(read_frame(self.source, index, self.shape), index, in_place=fresh)
+            frame = self.repair.apply(check_frame(self.source[index], index, self.shape), index, in_place=fresh)
         return frame
 
 
@@ -49,13 +49,12 @@ class Overview:
     factor: int
 
 
-def read_frame(source: FrameSource, index: int, shape: tuple[int, int]) -> Tensor:
-    """One frame as recorded.
+def check_frame(raw: Any, index: int, shape: tuple[int, int]) -> Tensor:
+    """Frame `index` as a tensor, as recorded.
 
     Raises:
         BadInput: the frame's shape is not that of the movie.
     """
-    raw = source[index]
     frame = raw if isinstance(raw, Tensor) else torch.from_numpy(_torch_readable(np.asarray(raw)))
     if tuple(frame.shape) != shape:
         raise BadInput(f"frame {index + 1} is {_size(tuple(frame.shape))}, the first frame is {_size(shape)}")
@@ -76,10 +75,13 @@ def survey_movie(
     Raises:
         BadInput: no frames, shapes that differ, NaN, or a movie without any contrast.
     """
-    shape = _check_shapes(source, gain, defects, factor)
+    if len(source) == 0:
+        raise BadInput("the movie has no frames")
+    first = source[0]
+    shape = _check_shapes(first, gain, defects, factor)
 
     def read(index: int) -> tuple[Tensor, Tensor]:
-        frame = read_frame(source, index, shape)
+        frame = check_frame(source[index] if index else first, index, shape)
         return frame, shrink_frame(frame, gain, factor)
 
     kept: dict[int, Tensor] = {}
@@ -153,10 +155,8 @@ def _repair_small(small: Tensor, repair: PixelRepair, shape: tuple[int, int], fa
         blocks.apply(small[number], number, in_place=True)
 
 
-def _check_shapes(source: FrameSource, gain: Tensor | None, defects: Tensor | None, factor: int) -> tuple[int, int]:
-    if len(source) == 0:
-        raise BadInput("the movie has no frames")
-    shape = tuple(source[0].shape)
+def _check_shapes(first: Any, gain: Tensor | None, defects: Tensor | None, factor: int) -> tuple[int, int]:
+    shape = tuple(first.shape)
     if len(shape) != 2:
         raise BadInput(f"a frame must be an image (height, width), not an array of shape {shape}")
     for name, image in (("gain reference", gain), ("defect map", defects)):

@@ -94,7 +94,9 @@ def cut_patches(
 
 
 def _power(transforms: Tensor) -> Tensor:
-    return torch.view_as_real(transforms).square().sum(dim=(0, -1))
+    # Sums over whole frames are several times faster than over pairs of numbers.
+    squares = torch.view_as_real(transforms).square().sum(dim=0)
+    return squares[..., 0] + squares[..., 1]
 
 
 def measure_patches(patches: Patches, displacement: Tensor, resolution: float, threads: int) -> Measurement:

@@ -1,14 +1,11 @@
 """The picture of a CTF fit: spectrum above, radial profile below."""
 
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from magellon.algorithms.ctf import CtfFit
+from magellon.io.picture import load_font
 
 WIDTH = 768
 PLOT_HEIGHT = 260
@@ -41,7 +38,7 @@ def _mark_resolution(draw: ImageDraw.ImageDraw, fit: CtfFit) -> None:
     for start in range(0, 360, 6):
         box = (WIDTH / 2 - radius, WIDTH / 2 - radius, WIDTH / 2 + radius, WIDTH / 2 + radius)
         draw.arc(box, start, start + 2, fill=LIMIT)
-    small = _font(13)
+    small = load_font(13)
     draw.text((8, 6), "fitted", fill=(255, 210, 120), font=small, stroke_width=2, stroke_fill=INK)
     draw.text((WIDTH - 70, 6), "measured", fill=(255, 255, 255), font=small, stroke_width=2, stroke_fill=INK)
 
@@ -53,13 +50,13 @@ def _write_values(draw: ImageDraw.ImageDraw, fit: CtfFit, name: str) -> None:
     if float(model.phase_shift) != 0:
         values += f"   phase {float(model.phase_shift):.1f}°"
     values += f"   score {fit.score:.2f}   rings to {fit.resolution:.2f} Å"
-    draw.text((8, WIDTH + 4), values, fill=INK, font=_font(13))
+    draw.text((8, WIDTH + 4), values, fill=INK, font=load_font(13))
     if fit.warnings:
-        draw.text((8, WIDTH + 23), "! " + "; ".join(fit.warnings)[:130], fill=LIMIT, font=_font(12))
+        draw.text((8, WIDTH + 23), "! " + "; ".join(fit.warnings)[:130], fill=LIMIT, font=load_font(12))
 
 
 def _plot_profile(draw: ImageDraw.ImageDraw, fit: CtfFit, top: int) -> None:
-    small = _font(11)
+    small = load_font(11)
     profile = fit.profile
     frequency = profile.frequency.cpu().numpy()
     left, right, bottom = 8, WIDTH - 8, top + PLOT_HEIGHT - 24
@@ -100,12 +97,3 @@ def _envelope(fitted: NDArray[np.float32], measured: NDArray[np.float32]) -> NDA
         return np.sqrt(np.convolve(padded, kernel, "valid"))
 
     return np.maximum(2 * local(fitted), 1.5 * local(measured)) + 1e-9
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib brings it, found without the time that loading matplotlib takes."""
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("matplotlib, which brings the font, is not installed")
-    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -1,17 +1,15 @@
 """Picture of the motion: the global track to scale, and the local tracks over the field, enlarged."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from magellon.algorithms.motion import MotionField, MotionSummary
 from magellon.algorithms.motion.field import grid_centres
+from magellon.io.picture import load_font
 
 _SCALE = 3  # drawn larger and shrunk, for smooth lines
 _PANEL = 480
@@ -27,7 +25,7 @@ class _Canvas:
     def text(
         self, x: float, y: float, words: str, size: int = 14, colour: tuple[int, int, int] = _INK, anchor: str = "la"
     ) -> None:
-        self.draw.text((x * _SCALE, y * _SCALE), words, fill=colour, font=_font(size * _SCALE), anchor=anchor)
+        self.draw.text((x * _SCALE, y * _SCALE), words, fill=colour, font=load_font(size * _SCALE), anchor=anchor)
 
     def line(self, points: list[tuple[float, float]], colour: tuple[int, int, int], width: float = 1) -> None:
         scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
@@ -36,17 +34,6 @@ class _Canvas:
     def dot(self, x: float, y: float, radius: float, colour: tuple[int, int, int]) -> None:
         box = [(x - radius) * _SCALE, (y - radius) * _SCALE, (x + radius) * _SCALE, (y + radius) * _SCALE]
         self.draw.ellipse(box, fill=colour)
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which has an Å, from matplotlib's data files; matplotlib itself takes half a second to import."""
-    found = find_spec("matplotlib")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if path.exists():
-            return ImageFont.truetype(str(path), size)
-    return ImageFont.load_default(size)
 
 
 def draw_motion(field: MotionField, pixel_size: float, name: str, summary: MotionSummary) -> NDArray[np.uint8]:
@@ -64,7 +51,7 @@ def draw_motion(field: MotionField, pixel_size: float, name: str, summary: Motio
     canvas.text(width - _MARGIN, 14, words, 14, _GREY, "ra")
     _draw_global(canvas, field.global_track() * pixel_size, _MARGIN, _MARGIN)
     _draw_local(canvas, field, pixel_size, 2 * _MARGIN + _PANEL, _MARGIN)
-    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(image.reduce(_SCALE))
 
 
 def _draw_global(canvas: _Canvas, track: Tensor, left: float, top: float) -> None:
