@@ -20,7 +20,7 @@ from magellon.algorithms.motion.frames import Frames
 from magellon.algorithms.motion.parallel import map_in_order
 from magellon.algorithms.motion.settings import Budget
 
-_BOXES = (256, 192, 128, 96, 64)
+_BOXES = (256, 192, 160, 128, 96, 64)
 _MARGIN = 10  # px: what comes round from the far side of a box by the shift is no more than a percent of the noise beyond
 _STEP = 0.3  # px: how much the displacement may change over a tile, RMS over frames and field
 _CHUNK = 24  # images held at once: fixed, because the order of additions shows in the last bits
@@ -101,21 +101,60 @@ def _phases(displacement: Tensor, box: int) -> tuple[Tensor, Tensor]:
 
 def _copy_window(target: Tensor, image: Tensor, gain: Tensor | None, y: int, x: int) -> None:
     """Copy the window of image x gain that starts at (y, x); what lies outside is mirrored in."""
-    rows, columns = target.shape
-    height, width = image.shape
-    if y >= 0 and x >= 0 and y + rows <= height and x + columns <= width:
-        window = (slice(y, y + rows), slice(x, x + columns))
-        target.copy_(image[window])
-        if gain is not None:
-            target *= gain[window]
+    rows, columns = _Span(y, target.shape[0], image.shape[0]), _Span(x, target.shape[1], image.shape[1])
+    if not (rows.mirrors_itself and columns.mirrors_itself):
+        place = (_mirrored(y, rows.length, rows.size).to(image.device)[:, None], _mirrored(x, columns.length, columns.size).to(image.device))
+        target.copy_(image[place] if gain is None else image[place] * gain[place])
         return
-    index_y, index_x = _mirrored(y, rows, height), _mirrored(x, columns, width)
-    top, left = int(index_y.min()), int(index_x.min())
-    # Only the part that is needed is worked on, not whole rows.
-    window = (slice(top, int(index_y.max()) + 1), slice(left, int(index_x.max()) + 1))
-    part = image[window].float() if gain is None else image[window] * gain[window]
-    place = ((index_y - top).to(image.device)[:, None], (index_x - left).to(image.device))
-    target.copy_(part[place])
+    window = (rows.source, columns.source)
+    inner = target[rows.inside, columns.inside]
+    inner.copy_(image[window])
+    if gain is not None:
+        inner *= gain[window]
+    # What is outside is mirrored from what has just been copied: rows first, then whole columns.
+    for span, part in ((rows, target[:, columns.inside]), (columns, target.T)):
+        for outside, inside in span.reflections:
+            part[outside] = part[inside].flip(0)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A window along one axis of an image, part of which may lie outside."""
+
+    start: int
+    length: int
+    size: int
+    """Of the image."""
+
+    @property
+    def before(self) -> int:
+        return max(0, -self.start)
+
+    @property
+    def after(self) -> int:
+        return max(0, self.start + self.length - self.size)
+
+    @property
+    def inside(self) -> slice:
+        """Of the window."""
+        return slice(self.before, self.length - self.after)
+
+    @property
+    def source(self) -> slice:
+        """Of the image."""
+        return slice(self.start + self.before, self.start + self.length - self.after)
+
+    @property
+    def mirrors_itself(self) -> bool:
+        """Whether what lies outside is the mirror image of something in the window."""
+        return max(self.before, self.after) <= self.length - self.before - self.after
+
+    @property
+    def reflections(self) -> list[tuple[slice, slice]]:
+        """Parts of the window outside the image, and inside parts they are mirror images of."""
+        near, far = self.before, self.length - self.after
+        both = [(slice(0, near), slice(near, 2 * near)), (slice(far, self.length), slice(2 * far - self.length, far))]
+        return [(outside, inside) for outside, inside in both if outside.start < outside.stop]
 
 
 def _mirrored(start: int, count: int, size: int) -> Tensor:
