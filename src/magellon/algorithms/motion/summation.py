@@ -44,6 +44,8 @@ class _Chunk:
     """(sums, images)."""
     displacement: Tensor
     """(images, tiles, 2)."""
+    first: bool
+    """Whether the sums hold nothing yet."""
 
 
 def sum_frames(frames: Frames, field: MotionField, weights: Tensor, budget: Budget) -> Tensor:
@@ -57,7 +59,7 @@ def sum_frames(frames: Frames, field: MotionField, weights: Tensor, budget: Budg
     """
     height, width = frames.shape
     device = frames[0].device
-    sums = torch.zeros(weights.shape[0], height, width, device=device)
+    sums = torch.empty(weights.shape[0], height, width, device=device)
     box = _choose_box(field)
     tiles = _cut_tiles(frames.shape, box - 2 * _MARGIN)
     centres = torch.tensor([[t.y + (t.height - 1) / 2, t.x + (t.width - 1) / 2] for t in tiles], dtype=torch.float64)
@@ -67,7 +69,7 @@ def sum_frames(frames: Frames, field: MotionField, weights: Tensor, budget: Budg
     for start in range(0, len(used), _CHUNK):
         numbers = used[start : start + _CHUNK]
         images = list(map_in_order(frames.__getitem__, numbers, budget.threads))
-        chunk = _Chunk(images, frames.gain, weights[:, numbers].contiguous(), displacement[numbers])
+        chunk = _Chunk(images, frames.gain, weights[:, numbers].contiguous(), displacement[numbers], start == 0)
         for _ in map_in_order(partial(_add_tile, sums, chunk, tiles, box), range(len(tiles)), budget.threads):
             pass
     return sums
@@ -88,7 +90,11 @@ def _add_tile(sums: Tensor, chunk: _Chunk, tiles: Sequence[_Tile], box: int, num
     added = (chunk.weights @ torch.view_as_real(transforms).flatten(1)).view(-1, *transforms.shape[1:], 2)
     moved = torch.fft.irfft2(torch.view_as_complex(added), s=(box, box))
     inner = moved[:, before[0] : before[0] + tile.height, before[1] : before[1] + tile.width]
-    sums[:, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] += inner
+    target = sums[:, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+    if chunk.first:
+        target.copy_(inner)
+    else:
+        target += inner
 
 
 def _phases(displacement: Tensor, box: int) -> tuple[Tensor, Tensor]:
@@ -103,8 +109,9 @@ def _copy_window(target: Tensor, image: Tensor, gain: Tensor | None, y: int, x: 
     """Copy the window of image x gain that starts at (y, x); what lies outside is mirrored in."""
     rows, columns = _Span(y, target.shape[0], image.shape[0]), _Span(x, target.shape[1], image.shape[1])
     if not (rows.mirrors_itself and columns.mirrors_itself):
-        place = (_mirrored(y, rows.length, rows.size).to(image.device)[:, None], _mirrored(x, columns.length, columns.size).to(image.device))
-        target.copy_(image[place] if gain is None else image[place] * gain[place])
+        index_y, index_x = (_mirrored(span.start, span.length, span.size).to(image.device) for span in (rows, columns))
+        part = image[index_y[:, None], index_x]
+        target.copy_(part if gain is None else part * gain[index_y[:, None], index_x])
         return
     window = (rows.source, columns.source)
     inner = target[rows.inside, columns.inside]
