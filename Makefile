@@ -33,7 +33,7 @@ demo: $(INSTALLED)  ## simulate a session, process it, compare what came out wit
 	$(BIN)/magellon demo $(DEMO)
 
 test: $(TESTED)  ## the default tests (below 90 s)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 test-all: $(TESTED)  ## the slow tests and those against RELION too
 	$(BIN)/python -m pytest -m ''
