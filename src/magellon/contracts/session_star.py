@@ -43,6 +43,8 @@ class SessionStarOutput(Record):
     corrected_micrographs: Path | None
     micrographs_ctf: Path | None
     particles: Path | None
+    autopick: Path | None = None
+    """`autopick.star`: the coordinate file of each micrograph, as RELION 4 and later list them."""
     summary: Path
     """`summary.json`: counts and statistics for people and scripts."""
     gains: tuple[Path, ...] = ()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from magellon.backends.session_star.gains import write_turned_gains
-from magellon.backends.session_star.micrographs import tabulate_corrected, tabulate_ctf
-from magellon.backends.session_star.optics import find_optics
+from magellon.backends.session_star.micrographs import tabulate_corrected, tabulate_ctf, tabulate_picks
+from magellon.backends.session_star.optics import find_micrograph, find_optics
 from magellon.backends.session_star.particles import write_particles
 from magellon.backends.session_star.summary import summarise_session, write_summary
 from magellon.contracts import (
@@ -36,16 +36,19 @@ class RelionSession(Backend[SessionStarInput, RelionSessionParams, SessionStarOu
         items = sort_items(input.items)
         corrected = [item for item in items if item.motion_correction]
         fitted = [item for item in items if item.ctf_estimation]
+        picked = [item for item in items if item.particle_picking and find_micrograph(item)]
         extracted = [item for item in items if item.particle_extraction]
         optics = {item.name: find_optics(item) for item in items if has_results(item)}
         folder, folders = context.workdir, input.folders
-        corrected_star, ctf_star, particles_star = (
-            folder / name for name in ("corrected_micrographs.star", "micrographs_ctf.star", "particles.star")
+        corrected_star, ctf_star, autopick_star, particles_star = (
+            folder / f"{name}.star" for name in ("corrected_micrographs", "micrographs_ctf", "autopick", "particles")
         )
         if corrected:
             write_star(corrected_star, tabulate_corrected(corrected, optics, folders))
         if fitted:
             write_star(ctf_star, tabulate_ctf(fitted, optics, folders))
+        if picked:
+            write_star(autopick_star, tabulate_picks(picked, folders))
         context.progress(0.2, f"{len(corrected)} micrographs, {len(fitted)} with CTF")
         count = None
         if extracted:
@@ -57,6 +60,7 @@ class RelionSession(Backend[SessionStarInput, RelionSessionParams, SessionStarOu
             corrected_micrographs=corrected_star if corrected else None,
             micrographs_ctf=ctf_star if fitted else None,
             particles=particles_star if extracted else None,
+            autopick=autopick_star if picked else None,
             summary=folder / "summary.json",
             gains=write_turned_gains(folder, items),
         )

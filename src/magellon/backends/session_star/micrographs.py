@@ -35,6 +35,16 @@ def tabulate_ctf(
     return {"optics": groups.table(), "micrographs": _table(rows)}
 
 
+def tabulate_picks(items: Sequence[SessionItem], folders: Mapping[str, str]) -> dict[str, StarTable]:
+    """The block of `autopick.star`: where the coordinates of each micrograph are."""
+    rows: list[Row] = []
+    for item in items:
+        assert item.particle_picking is not None
+        coordinates = place_file(folders, "particle_picking", item.particle_picking.picks.path)
+        rows.append({"rlnMicrographName": name_micrograph(item, folders), "rlnMicrographCoordinates": coordinates})
+    return {"coordinate_files": _table(rows)}
+
+
 def name_micrograph(item: SessionItem, folders: Mapping[str, str]) -> str:
     """The session's name of an item's micrograph."""
     micrograph = find_micrograph(item)

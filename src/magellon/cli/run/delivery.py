@@ -84,7 +84,7 @@ def _make_session_item(finished: Finished, request: Request) -> SessionItem:
 
 
 def _link_movie(movie: Movie, out: Path) -> Movie:
-    _link(movie.path, out / MOVIES)
+    _link(movie.path, out / MOVIES, f"{movie.name}{movie.path.suffix}")  # the name its motion file gives it
     if movie.gain is not None:
         _link(movie.gain.path, out / MOVIES)
     if movie.defects is not None:
@@ -98,11 +98,11 @@ def _link_micrograph(micrograph: Micrograph, out: Path) -> Micrograph:
     return micrograph.model_copy(update={"path": _link(micrograph.path, out / MICROGRAPHS)})
 
 
-def _link(path: Path, folder: Path) -> Path:
+def _link(path: Path, folder: Path, name: str | None = None) -> Path:
     folder.mkdir(exist_ok=True)
-    link = folder / path.name
+    link = folder / (name or path.name)
     if link.resolve() != path.resolve():
-        temporary = folder / f".{path.name}.{os.getpid()}"
+        temporary = folder / f".{link.name}.{os.getpid()}"
         temporary.symlink_to(path.resolve())
         temporary.replace(link)
     return link

@@ -97,6 +97,16 @@ def gather(folder: Path, items: list[SessionItem], folders: dict[str, str] | Non
     )
 
 
+def test_coordinate_files_are_listed_as_relion_4_does(tmp_path: Path) -> None:
+    unpicked = make_item(tmp_path, "c", 1, particle_picking=None, particle_extraction=None)
+    output = gather(tmp_path, [make_item(tmp_path, "b", 2), unpicked, make_item(tmp_path, "a", 0)])
+    assert output.autopick is not None
+    table = read_star(output.autopick)["coordinate_files"]
+    assert table["rlnMicrographName"] == ["motion_correction/a.mrc", "motion_correction/b.mrc"]
+    assert table["rlnMicrographCoordinates"] == ["particle_picking/a_autopick.star", "particle_picking/b_autopick.star"]
+    assert gather(tmp_path, [unpicked]).autopick is None
+
+
 def test_keeps_the_rules_of_a_backend(tmp_path: Path) -> None:
     items = (make_item(tmp_path, "b", 2), make_item(tmp_path, "a", 3))
     check_backend(RelionSession, SessionStarInput(items=items))
