@@ -16,13 +16,15 @@ PIXEL_SIZE, DIAMETER = 3.0, 150.0
 
 
 def write_disks(folder: Path, name: str, diameter: float, rows: int = 5) -> SurveyItem:
-    """A micrograph of dark disks on a shaken lattice, in white noise."""
+    """A micrograph of disks of dark and void patches of 18 Å on a shaken lattice, in white noise."""
     rng = np.random.default_rng(len(name) + int(diameter))
     image = rng.normal(size=(384, 384)).astype(np.float32)
+    patches = np.kron(rng.integers(0, 2, (64, 64)), np.ones((6, 6), np.float32)) * 2
     y, x = np.mgrid[:384, :384]
     for row, column in np.ndindex(rows, rows):
         cy, cx = (np.array([row, column]) + 0.5) * 384 / rows + rng.uniform(-8, 8, 2)
-        image[np.hypot(y - cy, x - cx) < diameter / PIXEL_SIZE / 2] -= 1.0
+        inside = np.hypot(y - cy, x - cx) < diameter / PIXEL_SIZE / 2
+        image[inside] -= patches[inside]
     path = folder / f"{name}.mrc"
     write_mrc(path, image, PIXEL_SIZE)
     return SurveyItem(micrograph=Micrograph(name=name, path=path, pixel_size=PIXEL_SIZE, shape=(384, 384)))
