@@ -184,7 +184,7 @@ def _sum_movie(folder: Path, spec: SessionSpec, name: str) -> PickingInput:
 
 def _write_micrographs(case: Case, star: Path) -> None:
     first = case.inputs[0].micrograph
-    optics = {
+    optics: dict[str, list[object]] = {
         "rlnOpticsGroupName": [first.optics.group],
         "rlnOpticsGroup": [1],
         "rlnMicrographOriginalPixelSize": [first.pixel_size],
