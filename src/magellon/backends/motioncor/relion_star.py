@@ -118,10 +118,12 @@ class MotionRecord:
         return track + polynomial_displacement(self.coefficients, points, frames, self.metadata.shape)
 
 
-def read_motion_star(path: Path) -> MotionRecord:
+def read_motion_star(path: Path, *, early_binning: bool = False) -> MotionRecord:
     """Read the motion metadata of RELION 3.0 to 5 or of ours.
 
-    RELION writes coefficients in *binned* pixels when it bins early; they are scaled here.
+    Args:
+        early_binning: the file is of a RELION run with `--early_binning`, whose coefficients are in *binned* pixels though
+            its shifts are not; the file itself does not say so. They are scaled by its binning.
 
     Raises:
         BadInput: a block or a column is missing, or the number of coefficients is wrong.
@@ -143,7 +145,7 @@ def read_motion_star(path: Path) -> MotionRecord:
         values = tables["local_motion_model"].floats("rlnMotionModelCoeff")
         if len(values) != COEFFICIENTS:
             raise BadInput(f"{path}: {len(values)} coefficients of local motion, {COEFFICIENTS} are needed")
-        coefficients = torch.tensor(values, dtype=torch.float64)
+        coefficients = torch.tensor(values, dtype=torch.float64) * (metadata.binning if early_binning else 1.0)
     return MotionRecord(metadata, -corrections[used] + 0.0, coefficients)
 
 

@@ -22,6 +22,7 @@ def summarise_session(items: Sequence[SessionItem], particles: ParticleCount | N
         "micrographs": len(items),
         "completed": {step: sum(getattr(item, step) is not None for item in items) for step in _STEPS},
         "held": {item.name: list(item.held) for item in items if item.held},
+        "incomplete": _find_incomplete(items),
         "warnings": {
             item.name: list(item.ctf_estimation.warnings)
             for item in items
@@ -31,6 +32,16 @@ def summarise_session(items: Sequence[SessionItem], particles: ParticleCount | N
         "particles": _summarise_particles(items, particles),
         "medians": _find_medians(items),
     }
+
+
+def _find_incomplete(items: Sequence[SessionItem]) -> dict[str, str]:
+    """Name > the first step that gave nothing, of those that are not held; steps that gave nothing to anybody count as left
+    out of the recipe, unless nothing at all came out."""
+    asked = [step for step in _STEPS if any(getattr(item, step) is not None for item in items)] or list(_STEPS[:1])
+    first_missing = {
+        item.name: next((step for step in asked if getattr(item, step) is None), None) for item in items if not item.held
+    }
+    return {name: step for name, step in first_missing.items() if step is not None}
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:

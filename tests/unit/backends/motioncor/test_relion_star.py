@@ -1,5 +1,6 @@
 """RELION's motion metadata, written and read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     # The file holds corrections: minus the displacement.
     assert tables["global_shift"].floats("rlnMicrographShiftX")[3] == pytest.approx(-0.7)
     assert tables["hot_pixels"].floats("rlnCoordinateX") == [9.0]
+
+
+def test_coefficients_of_early_binning_are_in_binned_pixels(tmp_path: Path) -> None:
+    write_motion_star(tmp_path / "a.star", replace(METADATA, binning=2.0), smooth_field(), torch.zeros(0, 2))
+    late = read_motion_star(tmp_path / "a.star")
+    early = read_motion_star(tmp_path / "a.star", early_binning=True)
+    torch.testing.assert_close(early.track, late.track)
+    torch.testing.assert_close(early.coefficients, 2 * late.coefficients)
 
 
 def test_the_order_of_the_coefficients_is_relions() -> None:

@@ -189,8 +189,16 @@ def test_steps_that_are_missing_leave_no_file(tmp_path: Path) -> None:
     assert (output.corrected_micrographs, output.micrographs_ctf, output.particles) == (None, None, None)
     summary = json.loads(output.summary.read_text())
     assert summary["held"] == {"a": ["score 0.02 is below 0.05"]}
+    assert summary["incomplete"] == {}
     assert summary["completed"]["motion_correction"] == 0
     assert summary["medians"]["defocus"] is None
+
+
+def test_the_summary_says_where_items_stopped(tmp_path: Path) -> None:
+    whole, half = make_item(tmp_path, "a", 2), make_item(tmp_path, "b", 2)
+    half = half.model_copy(update={"particle_picking": None, "particle_extraction": None})
+    summary = json.loads(gather(tmp_path, [whole, half, SessionItem(name="c")]).summary.read_text())
+    assert summary["incomplete"] == {"b": "particle_picking", "c": "motion_correction"}
 
 
 def test_summary(tmp_path: Path) -> None:
