@@ -24,8 +24,8 @@ from magellon.simulation.truth import SessionTruth, read_truth
 
 VIEWS = 12
 CLASS_SPREAD = 0.3
-"""Of the references given to RELION, which compares grey values: class averages of normalised particles have about this
-(of 0.1, 0.3 and 1 it gave RELION the best F1; at 1 it picks nothing)."""
+"""Standard deviation of the references given to RELION, which compares grey values. Of 0.1, 0.3 and 1 the one that gave
+RELION the best F1 on a micrograph of this benchmark, so that the comparison does it no wrong; at 1 it picks nothing."""
 STILL = MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0))
 
 

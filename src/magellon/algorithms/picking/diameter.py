@@ -95,6 +95,7 @@ class View:
         sizes: (n,) int64, index of the size that answers most.
         limits: least and greatest diameter that can be proposed, Å.
         area: where particles may be, Å².
+        sharpness: 0..1, how much of the texture the pixels resolve.
     """
 
     power: Tensor
@@ -104,6 +105,7 @@ class View:
     sizes: Tensor
     limits: tuple[float, float]
     area: float
+    sharpness: float
 
 
 def propose_diameter(image: Tensor, pixel_size: float) -> DiameterProposal:
@@ -136,7 +138,8 @@ def reduce_for_search(image: Tensor, pixel_size: float) -> View:
     found = find_sizes(power, usable, texture.pixel_size, measure_chance(fine))
     area = float(usable.sum()) * texture.pixel_size**2
     limits = max(4 * pixel_size, min(SMALLEST, side / 2)), side / 2
-    return View(power, texture.pixel_size, *found, limits, area)
+    sharpness = min(1.0, FINE_CELL / fine.pixel_size) ** 2
+    return View(power, texture.pixel_size, *found, limits, area, sharpness)
 
 
 def measure_chance(field: Field) -> float:
@@ -256,9 +259,8 @@ def propose_from_views(views: Sequence[View]) -> DiameterProposal:
         return DiameterProposal(max(low, min(size, high)), 0.0, scores.numel(), round(agreement, 3))
     number = 1 - math.exp(-int((scores >= CLEAR_SCORE).sum()) / 10)
     apart = 1 / (1 + (_count_close(views, chosen, size) / CLOSE) ** 4)
-    return DiameterProposal(
-        max(low, min(extent, high)), round(number * apart, 3), scores.numel(), round(agreement, 3)
-    )
+    confidence = number * apart * min(view.sharpness for view in views)
+    return DiameterProposal(max(low, min(extent, high)), round(confidence, 3), scores.numel(), round(agreement, 3))
 
 
 def _count_sizes(view: View) -> Tensor:

@@ -43,6 +43,12 @@ def test_says_when_there_is_nothing_to_measure(make_scenery: Callable[..., Any])
     assert propose_diameter(make_scenery("ball", 0, size=512).image, 2.0).confidence < 0.5
 
 
+def test_pixels_too_coarse_for_texture_are_not_trusted() -> None:
+    """The same scene binned three times: what the proposal looks at is gone."""
+    image = torch.nn.functional.avg_pool2d(draw_patchwork(180.0, 0.4)[None, None], 3)[0, 0] * 3
+    assert propose_diameter(image, 6.0).confidence < 0.5
+
+
 def test_an_image_too_small_for_any_particle_is_answered(make_scenery: Callable[..., Any]) -> None:
     proposal = propose_diameter(make_scenery("ball", 0, size=64).image, 2.0)
     assert proposal.confidence == 0
