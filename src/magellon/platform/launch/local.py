@@ -1,5 +1,6 @@
 """Everything on this machine: bus, server and workers as child processes of a supervisor."""
 
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.home import Home
 
 BUS, SERVER, WORKER = "bus", "server", "worker"
+WORKER_NAME = "local"
 
 
 class LocalPlan(Record):
@@ -51,13 +53,14 @@ async def run_locally(home: Home, plan: LocalPlan) -> AsyncIterator[Running]:
             yield Running(address, supervisor)
         finally:
             await supervisor.stop()
+            shutil.rmtree(home.work / WORKER_NAME, ignore_errors=True)  # of a worker too busy to clear up in time
 
 
 def _list_programs(home: Home, plan: LocalPlan, lock: int) -> list[Program]:
     place = ["--home", str(home.root), "--state", str(home.state)]
     python = [sys.executable, "-m"]
     server = [*python, "magellon.platform.server", *place, "--policy", plan.policy]
-    worker = [*python, "magellon.platform.worker", *place, "--slots", str(plan.slots)]
+    worker = [*python, "magellon.platform.worker", *place, "--name", WORKER_NAME, "--slots", str(plan.slots)]
     worker += ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
     bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
     return [

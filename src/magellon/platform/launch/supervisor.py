@@ -19,7 +19,7 @@ _STEADY_AFTER = 10.0
 """Seconds of running after which the back-off starts anew."""
 _GIVE_UP_AFTER = 12
 """Starts in a row without a steady run."""
-_GRACE = 5.0
+_GRACE = 10.0
 
 
 @dataclass(frozen=True)
