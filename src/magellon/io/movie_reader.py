@@ -1,5 +1,6 @@
 """What every movie reader gives, whatever the format."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from magellon.io.movie_header import MovieFormat
 
 
-class MovieReader:
+class MovieReader(ABC):
     """Frames of a movie. Several threads may call `read` at once. A context manager.
 
     Only the frame asked for is held in memory.
@@ -26,6 +27,7 @@ class MovieReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
+    @abstractmethod
     def read(self, index: int) -> NDArray[Any]:
         """One frame, counted from 0.
 
@@ -36,8 +38,8 @@ class MovieReader:
             IndexError: no such frame.
             BadInput: the frame is damaged or holds NaN or infinite pixels.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Close the file."""
 

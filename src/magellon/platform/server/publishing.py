@@ -83,6 +83,22 @@ def _fetch_upstream(book: Book, connection: Connection, rows: Sequence[Row[Any]]
     return found
 
 
+def _describe_task(job: JobFacts, step: PlannedStep, row: Row[Any], item: str | None = None) -> dict[str, Any]:
+    """What a task has besides its input; without an item it is one of the whole session."""
+    return {
+        "id": row.id,
+        "attempt": row.attempt + 1,
+        "identity": row.identity,
+        "category": step.category,
+        "backend": step.backend,
+        "version": step.version,
+        "label": " ".join(word for word in (job.session, step.key, item) if word),
+        "params": step.params,
+        "files_in_params": step.params != step.identity_params,
+        "seed": derive_seed(step, item or job.session),
+    }
+
+
 def _build_task(
     book: Book, connection: Connection, job: JobFacts, step: PlannedStep, of: tuple[Row[Any], Row[Any], dict[str, str]]
 ) -> Task:
@@ -94,18 +110,9 @@ def _build_task(
         return root_output(job.plan.step(key).category, identity, found)
 
     return Task(
-        id=row.id,
-        attempt=row.attempt + 1,
-        identity=row.identity,
-        category=step.category,
-        backend=step.backend,
-        version=step.version,
-        label=f"{job.session} {step.key} {item.name}",
-        params=step.params,
-        files_in_params=step.params != step.identity_params,
+        **_describe_task(job, step, row, item.name),
         input=build_input(step, item.movie, output),
         inputs=list_inputs(step, item.identity, identities),
-        seed=derive_seed(step, item.name),
     )
 
 
@@ -114,18 +121,9 @@ def _build_survey(book: Book, connection: Connection, job: JobFacts, step: Plann
         return book.fetch_outputs(connection, [identity])[identity]
 
     return Task(
-        id=row.id,
-        attempt=row.attempt + 1,
-        identity=row.identity,
-        category=step.category,
-        backend=step.backend,
-        version=step.version,
-        label=f"{job.session} {step.key}",
-        params=step.params,
-        files_in_params=step.params != step.identity_params,
+        **_describe_task(job, step, row),
         input=build_survey_input(job.plan, step, row.inputs, output),
         inputs={"items": row.inputs},
-        seed=derive_seed(step, job.session),
     )
 
 
@@ -141,19 +139,10 @@ def _build_gather(book: Book, connection: Connection, job: JobFacts, step: Plann
     text = json.dumps(value).encode()
     large = len(text) > _LARGEST_MESSAGE
     return Task(
-        id=row.id,
-        attempt=row.attempt + 1,
-        identity=row.identity,
-        category=step.category,
-        backend=step.backend,
-        version=step.version,
-        label=f"{job.session} {step.key}",
-        params=step.params,
-        files_in_params=step.params != step.identity_params,
+        **_describe_task(job, step, row),
         input=None if large else value,
         input_file=_write_input(book, row.identity, text) if large else None,
         inputs={"items": len(settled)} if large else {"items": inputs},
-        seed=derive_seed(step, job.session),
     )
 
 
