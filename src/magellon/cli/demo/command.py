@@ -1,6 +1,7 @@
 """The command: what `make demo` runs."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,14 +31,15 @@ def run_demo(
 
     Run again, it continues where it was. Status 1 if a step failed or a figure is out of its tolerance.
     """
-    from magellon.simulation.spec import SessionSpec
+    from magellon.simulation.presets import PRESETS
 
     folder = folder.absolute()
     session = folder / "session"
     began = time.monotonic()
     if not (session / "session.json").exists():
         console.print(f"Simulating {movies} movies of {frames} frames, {size} x {size} px, with known truth.")
-        run_simulation(session, SessionSpec(movies=movies, size=size, frames=frames, seed=seed, name=NAME), quiet=True)
+        spec = replace(PRESETS["demo"], movies=movies, size=size, frames=frames, seed=seed, name=NAME)
+        run_simulation(session, spec, quiet=True)
     simulated = time.monotonic()
     console.print("Processing them.")
     summary = _process(session, folder / "home")
