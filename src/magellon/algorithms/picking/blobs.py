@@ -21,8 +21,9 @@ from magellon.algorithms.picking.field import (
     reduce_micrograph,
     resize_mask,
     robust_scale,
+    smooth,
 )
-from magellon.algorithms.picking.peaks import Peaks
+from magellon.algorithms.picking.peaks import Peaks, climb_to_maxima, suppress_neighbours
 
 CELLS_PER_DIAMETER = 18
 BACKGROUND_DIAMETERS = 1.5
@@ -34,6 +35,9 @@ FEWEST_TO_COMPARE = 5
 DARK_SIGMAS = 6.0
 DARK_RATIO = 1.5
 """A pick darker than most by this many spreads and this share of their darkness is no particle."""
+CENTRING_DIAMETERS = 0.1
+"""Blur of the score map whose maxima are the centres: a compromise of slender particles (more) and thin-walled ones (less)."""
+FARTHEST_CENTRING_DIAMETERS = 0.2
 LOOKS = 2
 """With the profile of what was found before."""
 FEWEST_FOR_PROFILE = 3
@@ -84,10 +88,30 @@ def pick_field(field: Field, diameter: float, settings: DogSettings, usable: Ten
     if prepared is None:
         return empty_peaks(field.image.device)
     scene, flat = prepared
-    found = find_particles(scene, flat, diameter / field.pixel_size, settings)
+    cells = diameter / field.pixel_size
+    found = find_particles(scene, flat, cells, settings)
     positions, scores = found.accept(settings.threshold)
-    kept = ~find_too_dark(field, usable, positions, diameter / field.pixel_size)
+    positions = centre_positions(found.map, positions, scene.allowed, cells)
+    kept = suppress_neighbours(positions, found.distance)
+    positions, scores = positions[kept], scores[kept]
+    kept = ~find_too_dark(field, usable, positions, cells)
     return Peaks(field.to_micrograph(positions[kept]), scores[kept])
+
+
+def centre_positions(scores: Tensor, positions: Tensor, allowed: Tensor, cells: float) -> Tensor:
+    """Move picks to the maximum of the blurred score map.
+
+    A single view is not round: the sharp profile settles on its densest part. A blurred one sees the view's centre of mass.
+
+    Args:
+        scores: (height, width), the map the picks are maxima of.
+        positions: (n, 2) float64, (y, x).
+        allowed: (height, width) bool; a pick that would leave it stays.
+        cells: the particle's diameter.
+    """
+    moved = climb_to_maxima(smooth(scores, CENTRING_DIAMETERS * cells), positions, FARTHEST_CENTRING_DIAMETERS * cells)
+    nearest = moved.round().long()
+    return torch.where(allowed[nearest[:, 0], nearest[:, 1]][:, None], moved, positions)
 
 
 def find_too_dark(field: Field, usable: Tensor, positions: Tensor, cells: float) -> Tensor:

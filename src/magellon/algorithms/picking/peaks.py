@@ -1,5 +1,6 @@
 """Local maxima of score maps, the best first, none closer to a better one than asked."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -119,3 +120,25 @@ def refine_maxima(scores: Tensor, cells: Tensor) -> Tensor:
     y = rows + offset(up.to(torch.float64), down.to(torch.float64))
     x = columns + offset(left.to(torch.float64), right.to(torch.float64))
     return torch.stack([y, x], dim=-1)
+
+
+def climb_to_maxima(scores: Tensor, positions: Tensor, reach: float) -> Tensor:
+    """The local maximum above each position, by steepest ascent from its nearest cell; where that leads too far, the position.
+
+    Args:
+        scores: (height, width), smooth.
+        positions: (n, 2) float64, (y, x), inside.
+        reach: farthest way, in cells.
+
+    Returns:
+        (n, 2) float64, (y, x).
+    """
+    uphill = torch.nn.functional.max_pool2d(scores[None, None], 3, stride=1, padding=1, return_indices=True)[1].flatten()
+    flat = positions.round().long()
+    index = flat[:, 0] * scores.shape[1] + flat[:, 1]
+    for _ in range(math.ceil(2 * reach)):
+        index = uphill[index]
+    cells = torch.stack([index // scores.shape[1], index % scores.shape[1]], dim=-1)
+    tops = refine_maxima(scores, cells)
+    far = (tops - positions).square().sum(-1) > reach**2
+    return torch.where((far | (uphill[index] != index))[:, None], positions, tops)

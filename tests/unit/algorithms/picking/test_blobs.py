@@ -31,6 +31,13 @@ def test_a_crowd_is_picked_whole(make_scenery: Make) -> None:
     assert recall >= 0.93
 
 
+def test_slender_particles_are_centred(make_scenery: Make) -> None:
+    scenery = make_scenery("slender", 30, strength=1.5)
+    _, recall, distance = scenery.match(pick_dog(scenery.image, scenery.pixel_size, scenery.diameter).coordinates)
+    assert recall > 0.8
+    assert distance < 0.025
+
+
 def test_diameter_may_be_a_fifth_off(make_scenery: Make) -> None:
     scenery = make_scenery("ball", 40, seed=6)
     for factor in (0.8, 1.2):

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from magellon.algorithms.picking.peaks import find_maxima, refine_maxima, suppress_neighbours
+from magellon.algorithms.picking.peaks import climb_to_maxima, find_maxima, refine_maxima, suppress_neighbours
 
 
 def test_finds_a_peak_between_cells() -> None:
@@ -40,3 +40,12 @@ def test_suppression_equals_the_greedy_loop() -> None:
 
 def test_no_positions() -> None:
     assert suppress_neighbours(torch.zeros(0, 2), 4.0).tolist() == []
+
+
+def test_climbs_to_the_top_of_its_own_hill_within_reach() -> None:
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing="ij")
+    scores = torch.exp(-((y - 12.3) ** 2 + (x - 20.8) ** 2) / 18) + torch.exp(-((y - 25) ** 2 + (x - 40.2) ** 2) / 18)
+    positions = torch.tensor([[14.4, 18.0], [23.0, 42.6], [12.0, 25.9], [0.0, 0.0]], dtype=torch.float64)
+    climbed = climb_to_maxima(scores, positions, 4.0)
+    np.testing.assert_allclose(climbed[:2].numpy(), [[12.3, 20.8], [25.0, 40.2]], atol=0.05)
+    assert climbed[2:].tolist() == positions[2:].tolist()
