@@ -38,13 +38,13 @@ class Ledger:
     def at(cls, path: Path) -> "Ledger":
         return cls(f"sqlite:///{path}")
 
-    def migrate(self) -> None:
-        """Bring the tables to this version of the software."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to a revision, by default to that of this software."""
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with as_file(files("magellon.platform.store") / "migrations") as scripts, self.engine.connect() as connection:
             config = Config(attributes={"connection": connection})
             config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
