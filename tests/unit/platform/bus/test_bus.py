@@ -78,11 +78,11 @@ def test_a_task_goes_to_one_taker(tmp_path: Path) -> None:
         client = await connect_bus(address, "test")
         await ensure_streams(client)
         pullers = [Puller(client, TASKS) for _ in range(2)]
-        assert await pullers[0].take_one(consumer_name("fft", "fake")) is None, "no consumer yet is nothing yet"
+        assert await pullers[0].take_now(consumer_name("fft", "fake"), 1) == [], "no consumer yet is nothing yet"
         await ensure_task_consumer(client, "fft", "fake")
-        assert await pullers[0].take_one(consumer_name("fft", "fake")) is None
+        assert await pullers[0].take_now(consumer_name("fft", "fake"), 1) == []
         await publish_durably(client, "task.fft.fake", event(1), "a")
-        taken = [await puller.take_one(consumer_name("fft", "fake")) for puller in pullers]
+        taken = [(await puller.take_now(consumer_name("fft", "fake"), 1) or [None])[0] for puller in pullers]
         assert taken[0] is not None
         assert taken[1] is None
         await taken[0].ack()
