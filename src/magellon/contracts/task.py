@@ -83,3 +83,8 @@ class Beat(Record):
     incarnation: str
     slots: int
     running: tuple[Running, ...] = ()
+    backends: tuple[str, ...] = ()
+    """`category/name` of what it serves."""
+    host: str = ""
+    leaving: bool = False
+    """Its last one: it was asked to stop."""

@@ -18,8 +18,10 @@ from magellon.platform.bus.connection import connect_bus
 from magellon.platform.store.home import Home
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import Roots
+from magellon.platform.worker.children import PythonFinder
 from magellon.platform.worker.compute import Workshop
 from magellon.platform.worker.mount import WrongMount, ask_roots
+from magellon.platform.worker.served import Served
 from magellon.platform.worker.worker import Worker
 
 log = logging.getLogger("magellon.worker")
@@ -41,6 +43,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--root", action="append", default=[], metavar="NAME=DIR", help="where a data root lies on this machine"
     )
+    parser.add_argument("--backends", default="", help="only these: category/name or category, separated by commas")
+    parser.add_argument("--assignments", type=Path, help="the launcher's file of plugins that have workers of their own")
     return parser.parse_args(argv)
 
 
@@ -69,7 +73,9 @@ async def work(arguments: argparse.Namespace, address: BusAddress) -> None:
     try:
         await refresh()
         shutil.rmtree(workshop.work, ignore_errors=True)  # what an earlier worker of this name left unfinished
-        worker = Worker(client, arguments.name, workshop, arguments.slots, refresh)
+        only = tuple(filter(None, arguments.backends.split(",")))
+        served = Served(PythonFinder(home.plugins), only, arguments.assignments)
+        worker = Worker(client, arguments.name, workshop, arguments.slots, refresh, served)
         await worker.run(arguments.beat)
     finally:
         shutil.rmtree(workshop.work, ignore_errors=True)

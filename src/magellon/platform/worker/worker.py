@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from magellon.errors import MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS, publish_durably, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, EVENT_SUBJECT, TASKS, consumer_name, task_subject
-from magellon.platform.pipeline.catalogue import list_backends
 from magellon.platform.store.roots import HOME_ROOT, Roots
-from magellon.platform.worker.child import Child, TaskFailure
+from magellon.platform.worker.child import TaskFailure
+from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task
+from magellon.platform.worker.served import Served
 
 log = logging.getLogger("magellon.worker")
 
@@ -63,6 +65,10 @@ class Subjects:
     def look_everywhere(self) -> None:
         self.empty.clear()
 
+    def choose(self, backends: Iterable[str]) -> None:
+        """From now on these."""
+        self.keys = Subjects.of(backends).keys
+
     def worth_asking(self, key: tuple[str, str]) -> bool:
         subject = task_subject(*key)
         return self.empty.get(subject) != self.hints.get(subject, 0)
@@ -71,7 +77,15 @@ class Subjects:
 class Worker:
     """All slots of one worker process."""
 
-    def __init__(self, client: Client, name: str, workshop: Workshop, slots: int, refresh: Callable[[], Awaitable[Roots]]):
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        workshop: Workshop,
+        slots: int,
+        refresh: Callable[[], Awaitable[Roots]],
+        served: Served,
+    ):
         self.client = client
         self.name = name
         self.incarnation = secrets.token_hex(8)
@@ -79,7 +93,9 @@ class Worker:
         self._slots = slots
         self._refresh_roots = refresh
         self._roots = Roots({})
-        self._subjects = Subjects.of(list_backends())
+        self._served = served
+        self._backends = served.list_backends()
+        self._subjects = Subjects.of(self._backends)
         self._jobs: dict[str, Job] = {}
         """By identity: the same computation twice at a time would be waste."""
 
@@ -88,10 +104,26 @@ class Worker:
         self._roots = await self._refresh_roots()
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat(beat_interval))
-            for number in range(self._slots):
-                group.create_task(self._work(number))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat(beat_interval))
+                for number in range(self._slots):
+                    group.create_task(self._work(number))
+        finally:
+            with contextlib.suppress(*BUS_ERRORS):
+                await publish_record(self.client, f"beat.{self.name}", self._describe(leaving=True))
+                await self.client.flush(1)
+
+    def _describe(self, running: tuple[Running, ...] = (), leaving: bool = False) -> Beat:
+        return Beat(
+            worker=self.name,
+            incarnation=self.incarnation,
+            slots=self._slots,
+            running=running,
+            backends=self._backends,
+            host=socket.gethostname(),
+            leaving=leaving,
+        )
 
     async def _hear_wake(self, message: Msg) -> None:
         self._subjects.wake(message.data.decode())
@@ -110,9 +142,8 @@ class Worker:
                 Running(task=job.task.id, attempt=job.task.attempt, fraction=job.fraction, message=job.said)
                 for job in self._jobs.values()
             )
-            beat = Beat(worker=self.name, incarnation=self.incarnation, slots=self._slots, running=running)
             with contextlib.suppress(*BUS_ERRORS):
-                await publish_record(self.client, f"beat.{self.name}", beat)
+                await publish_record(self.client, f"beat.{self.name}", self._describe(running))
                 if time.monotonic() >= extend_at:
                     extend_at = time.monotonic() + ACKNOWLEDGE_WITHIN / 5
                     for job in list(self._jobs.values()):
@@ -124,12 +155,12 @@ class Worker:
     async def _work(self, number: int) -> None:
         puller = Puller(self.client, TASKS)
         output = self._workshop.logs / f"{self.name}-{number}.out"
-        async with Child(threads=self._workshop.threads, output_file=output) as child:
-            await child.start()
+        async with Children(self._served.finder, self._workshop.threads, output) as children:
+            await children.warm(self._backends if self._served.only else ())
             while True:
                 message = await self._take(puller)
                 if message is not None:
-                    await self._handle(child, message)
+                    await self._handle(children, message)
 
     async def _take(self, puller: Puller) -> Msg | None:
         """The next task there is, or None after a while."""
@@ -146,10 +177,19 @@ class Worker:
         try:
             await asyncio.wait_for(subjects.changed.wait(), _LOOK_AGAIN)
         except TimeoutError:
-            subjects.look_everywhere()
+            self._look_again()
         return None
 
-    async def _handle(self, child: Child, message: Msg) -> None:
+    def _look_again(self) -> None:
+        """Everywhere, and for plugins that came or went."""
+        backends = self._served.list_backends()
+        if backends != self._backends:
+            log.info("serves %s", ", ".join(backends) or "nothing")
+            self._backends = backends
+            self._subjects.choose(backends)
+        self._subjects.look_everywhere()
+
+    async def _handle(self, child: Children, message: Msg) -> None:
         try:
             task = Task.model_validate_json(message.data)
         except ValidationError as error:
@@ -176,7 +216,7 @@ class Worker:
         with contextlib.suppress(*BUS_ERRORS):  # it comes again, and its result is found
             await message.ack()
 
-    async def _process(self, child: Child, job: Job) -> None:
+    async def _process(self, child: Children, job: Job) -> None:
         task = job.task
         started = Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
         await self._report("started", task, started)
