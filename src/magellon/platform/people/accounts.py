@@ -61,8 +61,8 @@ def add_account(connection: Connection, new: NewAccount, at: float) -> Account:
         BadInput: the name is taken or not one, or another account has the subject.
     """
     check_name(new.name)
-    if new.subject is not None and not 0 < len(new.subject) <= 400:
-        raise BadInput("the subject of OpenID Connect has 1 to 400 characters")
+    if new.subject is not None and not (0 < len(new.subject) <= 400 and new.subject.isprintable()):
+        raise BadInput("the subject of OpenID Connect has 1 to 400 printable characters")
     if find_account(connection, new.name):
         raise BadInput(f"there is a user {new.name} already")
     if new.subject and find_subject(connection, new.subject):

@@ -46,7 +46,7 @@ class People:
         key, at = hash_secret(secret), self.now()
         since, found = self._known.get(key, (0.0, None))
         if found is None or not 0 <= at - since < _TRUSTED_FOR:
-            with self.ledger.transaction() as connection:
+            with self.ledger.reading() as connection:
                 found = recognise_secret(connection, secret, at)
             if found is None:
                 self._known.pop(key, None)
@@ -81,7 +81,7 @@ class People:
         """Ids of the sessions a caller sees; None when it is all of them, whichever come."""
         if caller.sees_all:
             return None
-        with self.ledger.transaction() as connection:
+        with self.ledger.reading() as connection:
             return list_sessions_of(connection, caller.user_id)
 
     def find_session_of_job(self, job_id: int) -> int | None:
@@ -97,6 +97,6 @@ class People:
         return self._find(select(sessions.c.id).where(sessions.c.id == session_id)) is not None
 
     def _find(self, query: Select[Any]) -> int | None:
-        with self.ledger.transaction() as connection:
+        with self.ledger.reading() as connection:
             found: int | None = connection.execute(query).scalar_one_or_none()
             return found
