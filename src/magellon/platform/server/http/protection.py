@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from magellon.contracts import Record
 from magellon.platform.people.openid import OpenIdSettings
-from magellon.platform.server.http.entrance import open_entrance
+from magellon.platform.server.http.gate import open_gate
 from magellon.platform.server.http.security import COOKIES
 
 CHECK_HEADER = "x-magellon"
@@ -53,7 +53,7 @@ class ProtectionSettings(Record):
 
 def protect(app: FastAPI, settings: ProtectionSettings) -> None:
     """Put all this around an app. Called last, so that nothing lies outside of it."""
-    app.state.entrance = open_entrance(app.state.services.people, settings.openid, settings.tls)
+    app.state.gate = open_gate(app.state.services.people, settings.openid, settings.tls)
     app.add_middleware(Protection, settings=settings)
 
 

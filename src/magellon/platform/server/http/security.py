@@ -35,7 +35,7 @@ def authenticate(request: Request) -> Caller | None:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         # By TLS only the cookie that a browser takes from this very host: others can be planted by a neighbour's.
-        secret = request.cookies.get(COOKIE_BY_TLS if request.app.state.entrance.tls else COOKIE, "")
+        secret = request.cookies.get(COOKIE_BY_TLS if request.app.state.gate.tls else COOKIE, "")
     return find_people(request).recognise(secret.strip()) if secret else None
 
 

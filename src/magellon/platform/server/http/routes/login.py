@@ -18,7 +18,7 @@ from magellon.platform.people.logins import LoginRefused, TooManyTries
 from magellon.platform.people.openid import OpenIdRefused
 from magellon.platform.people.passwords import LONGEST
 from magellon.platform.people.roles import Role
-from magellon.platform.server.http.entrance import STATE_COOKIE, STATE_PATH, Entrance, find_entrance
+from magellon.platform.server.http.gate import STATE_COOKIE, STATE_PATH, Gate, find_gate
 from magellon.platform.server.http.security import authenticate, require
 
 router = APIRouter(prefix="/api/v1", tags=["login"])
@@ -72,10 +72,10 @@ async def log_in(request: Request, login: Login) -> Response:
 @router.post("/logout", status_code=204)
 async def log_out(request: Request, caller: Annotated[Caller, Depends(require(Role.VIEWER))]) -> Response:
     """End the browser login of this request. A token stays good; revoke it instead."""
-    entrance = find_entrance(request)
-    entrance.logins.log_out(caller)
+    gate = find_gate(request)
+    gate.logins.log_out(caller)
     response = Response(status_code=204)
-    entrance.let_out(response)
+    gate.let_out(response)
     return response
 
 
@@ -88,14 +88,14 @@ async def show_caller(caller: Annotated[Caller, Depends(require(Role.VIEWER))]) 
 @router.get("/login/openid", status_code=302, response_class=RedirectResponse, responses={404: {}, 503: {}})
 async def depart_to_provider(request: Request) -> Response:
     """Send a browser to the provider of OpenID Connect."""
-    entrance = find_entrance(request)
-    if entrance.provider is None:
+    gate = find_gate(request)
+    if gate.provider is None:
         raise HTTPException(404, "no provider of OpenID Connect is configured")
     with _refusals():
-        _admit(entrance, request)
-        departure = await entrance.provider.depart()
+        _admit(gate, request)
+        departure = await gate.provider.depart()
     response = RedirectResponse(departure.url, status_code=302)
-    entrance.remember_departure(response, departure.state)
+    gate.remember_departure(response, departure.state)
     return response
 
 
@@ -106,15 +106,15 @@ async def arrive_from_provider(
     code: Annotated[str, Query(max_length=4000)] = "",
 ) -> Response:
     """Where the provider sends the browser back to."""
-    entrance = find_entrance(request)
-    if entrance.provider is None:
+    gate = find_gate(request)
+    if gate.provider is None:
         raise HTTPException(404, "no provider of OpenID Connect is configured")
     with _refusals():
-        _admit(entrance, request)
-        identity = await entrance.provider.arrive(state, code, request.cookies.get(STATE_COOKIE, ""))
-        secret = entrance.logins.with_identity(identity, find_address(request), entrance.provider.settings.newcomers)
+        _admit(gate, request)
+        identity = await gate.provider.arrive(state, code, request.cookies.get(STATE_COOKIE, ""))
+        secret = gate.logins.with_identity(identity, find_address(request), gate.provider.settings.newcomers)
     response = HTMLResponse(_ARRIVED)
-    entrance.let_in(response, secret)
+    gate.let_in(response, secret)
     response.delete_cookie(STATE_COOKIE, path=STATE_PATH)
     return response
 
@@ -122,7 +122,7 @@ async def arrive_from_provider(
 @pages.get("/login")
 async def show_login(request: Request) -> HTMLResponse:
     """The forms."""
-    return _page(find_entrance(request))
+    return _page(find_gate(request))
 
 
 @pages.post("/login")
@@ -133,34 +133,34 @@ async def log_in_by_form(request: Request) -> Response:
     try:
         await _open(request, response, Login.model_validate(fields))
     except ValueError:
-        return _page(find_entrance(request), "Give a token, or name and password.", 422)
+        return _page(find_gate(request), "Give a token, or name and password.", 422)
     except (LoginRefused, TooManyTries) as error:
-        return _page(find_entrance(request), str(error), 429 if isinstance(error, TooManyTries) else 401)
+        return _page(find_gate(request), str(error), 429 if isinstance(error, TooManyTries) else 401)
     return response
 
 
 async def _open(request: Request, response: Response, login: Login) -> None:
-    entrance, address = find_entrance(request), find_address(request)
+    gate, address = find_gate(request), find_address(request)
     if login.token is not None:
-        secret = entrance.logins.with_token(login.token.strip(), address)
+        secret = gate.logins.with_token(login.token.strip(), address)
     else:
         assert login.name is not None
         assert login.password is not None
-        secret = await entrance.logins.with_password(login.name, login.password, address)
+        secret = await gate.logins.with_password(login.name, login.password, address)
     _end_former(request)
-    entrance.let_in(response, secret)
+    gate.let_in(response, secret)
 
 
 def _end_former(request: Request) -> None:
     """A login that the browser had before is not needed any more."""
     former = authenticate(request)
     if former is not None and former.how is How.BROWSER:
-        find_entrance(request).logins.log_out(former)
+        find_gate(request).logins.log_out(former)
 
 
-def _admit(entrance: Entrance, request: Request) -> None:
+def _admit(gate: Gate, request: Request) -> None:
     address = find_address(request)
-    wait = entrance.logins.limit.admit(f"openid {address}", address)
+    wait = gate.logins.limit.admit(f"openid {address}", address)
     if wait > 0:
         raise TooManyTries(wait)
 
@@ -182,6 +182,6 @@ def find_address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _page(entrance: Entrance, message: str = "", status: int = 200) -> HTMLResponse:
+def _page(gate: Gate, message: str = "", status: int = 200) -> HTMLResponse:
     shown = f"<p>{html.escape(message)}</p>" if message else ""
-    return HTMLResponse(_PAGE.format(message=shown, openid=_OPENID if entrance.provider else ""), status)
+    return HTMLResponse(_PAGE.format(message=shown, openid=_OPENID if gate.provider else ""), status)

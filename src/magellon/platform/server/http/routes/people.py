@@ -18,7 +18,7 @@ from magellon.platform.people.caller import Caller, How
 from magellon.platform.people.credentials import list_credentials
 from magellon.platform.people.passwords import LONGEST, check_password
 from magellon.platform.people.roles import Role
-from magellon.platform.server.http.entrance import find_entrance
+from magellon.platform.server.http.gate import find_gate
 from magellon.platform.server.http.routes.login import find_address
 from magellon.platform.server.http.security import Id, find_people, require, visible_session
 
@@ -152,7 +152,7 @@ async def change_user(request: Request, caller: Admin, name: NameInPath, change:
 @router.put("/whoami/password", status_code=204, responses={403: {}, 429: {}})
 async def change_own_password(request: Request, caller: Viewer, change: PasswordChange) -> Response:
     """Change one's own password; ends one's other browser logins."""
-    logins = find_entrance(request).logins
+    logins = find_gate(request).logins
     wait = logins.limit.admit(caller.name, find_address(request))
     if wait > 0:
         raise HTTPException(429, f"too many attempts; try again in {wait:.0f} s")
@@ -237,7 +237,7 @@ async def _hash(request: Request, name: str, password: str) -> str:
         check_password(name, password)
     except BadInput as error:
         raise HTTPException(422, str(error)) from error
-    return await find_entrance(request).logins.hash_password(password)
+    return await find_gate(request).logins.hash_password(password)
 
 
 def _find_account(request: Request, name: str) -> Account:

@@ -17,7 +17,7 @@ _STATE_KEPT = 600
 
 
 @dataclass(frozen=True)
-class Entrance:
+class Gate:
     """What the login routes work with."""
 
     logins: Logins
@@ -44,11 +44,11 @@ class Entrance:
         )
 
 
-def open_entrance(people: People, openid: OpenIdSettings | None, tls: bool) -> Entrance:
+def open_gate(people: People, openid: OpenIdSettings | None, tls: bool) -> Gate:
     provider = OpenIdProvider(openid, httpx.AsyncClient(trust_env=True)) if openid else None
-    return Entrance(Logins(people), provider, tls)
+    return Gate(Logins(people), provider, tls)
 
 
-def find_entrance(request: Request) -> Entrance:
-    entrance: Entrance = request.app.state.entrance
-    return entrance
+def find_gate(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
