@@ -22,7 +22,7 @@ from magellon.platform.server.http.gate import find_gate
 from magellon.platform.server.http.routes.login import find_address
 from magellon.platform.server.http.security import Id, find_people, require, visible_session
 
-router = APIRouter(prefix="/api/v1", tags=["people"])
+router = APIRouter(tags=["people"])
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}$")]
 NameInPath = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}$")]
