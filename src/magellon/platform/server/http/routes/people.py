@@ -149,6 +149,14 @@ async def change_user(request: Request, caller: Admin, name: NameInPath, change:
     return _user(_find_account(request, account.name))
 
 
+@router.post("/users/{name}/tokens", status_code=201, responses={404: {}, 409: {}})
+async def issue_token_for(request: Request, caller: Admin, name: NameInPath, new: NewToken) -> IssuedToken:
+    """A token of another user, for a program that is to have that user's rights. It is shown once."""
+    _find_account(request, name)
+    with _refusals():
+        return IssuedToken(token=_administer(request, caller).issue_token(name, new.name, new.days))
+
+
 @router.put("/whoami/password", status_code=204, responses={403: {}, 429: {}})
 async def change_own_password(request: Request, caller: Viewer, change: PasswordChange) -> Response:
     """Change one's own password; ends one's other browser logins."""
