@@ -51,6 +51,9 @@ class Book:
         """Its plan is about to change."""
         self._jobs.pop(job_id, None)
 
+    def forget_jobs(self) -> None:
+        self._jobs.clear()
+
     def keep_output(self, identity: str, output: dict[str, Any]) -> None:
         self._outputs[identity] = output
         while len(self._outputs) > _OUTPUTS_AT_HAND:

@@ -82,16 +82,28 @@ class Worker:
         self._subjects = Subjects.of(list_backends())
         self._jobs: dict[str, Job] = {}
         """By identity: the same computation twice at a time would be waste."""
+        self._draining = False
+        self._busy_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has had nothing to do."""
+        return 0.0 if self._jobs else time.monotonic() - self._busy_at
+
+    def drain(self) -> None:
+        """Take no more tasks; `run` returns when those at work are finished."""
+        self._draining = True
+        self._subjects.changed.set()
 
     async def run(self, beat_interval: float) -> None:
-        """Until cancelled; the tasks at work are then given back."""
+        """Until drained, or until cancelled; the tasks at work are then given back."""
         self._roots = await self._refresh_roots()
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat(beat_interval))
-            for number in range(self._slots):
-                group.create_task(self._work(number))
+            beating = group.create_task(self._beat(beat_interval))
+            await asyncio.wait([group.create_task(self._work(number)) for number in range(self._slots)])
+            beating.cancel()
 
     async def _hear_wake(self, message: Msg) -> None:
         self._subjects.wake(message.data.decode())
@@ -126,7 +138,7 @@ class Worker:
         output = self._workshop.logs / f"{self.name}-{number}.out"
         async with Child(threads=self._workshop.threads, output_file=output) as child:
             await child.start()
-            while True:
+            while not self._draining:
                 message = await self._take(puller)
                 if message is not None:
                     await self._handle(child, message)
@@ -170,6 +182,7 @@ class Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await job.running
             del self._jobs[task.identity]
+            self._busy_at = time.monotonic()
             await self._acknowledge(message)
 
     async def _acknowledge(self, message: Msg) -> None:
