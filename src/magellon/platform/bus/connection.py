@@ -19,6 +19,7 @@ BUS_ERRORS = (NatsError, JetStreamError, TimeoutError, ConnectionError, OSError)
 """What a bus that is away, or lost its store, makes any call raise."""
 
 _PUBLISH_TIMEOUT = 2.0
+_MOST_REASONS = 3
 
 
 async def connect_bus(
@@ -30,10 +31,11 @@ async def connect_bus(
         Transient: no server could be reached within `patience` seconds; why.
         BadInput: the files with certificates or credentials cannot be used.
     """
-    last: list[Exception] = []
+    said: dict[str, None] = {}
 
     async def report_error(error: Exception) -> None:
-        last[:] = [error]
+        if len(said) < _MOST_REASONS:
+            said[str(error) or type(error).__name__] = None
         log.debug("bus: %s", error)
 
     client = Client()
@@ -54,7 +56,7 @@ async def connect_bus(
         await asyncio.wait_for(connecting, patience)  # left alone, it would try a wrong token for ever
     except BUS_ERRORS as error:
         await client.close()
-        why = (last[0] if last else error) or type(error).__name__
+        why = "; ".join(said) or str(error) or type(error).__name__
         raise Transient(f"the bus at {address.url} cannot be reached: {why}") from error
     return client
 
