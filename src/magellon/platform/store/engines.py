@@ -26,8 +26,9 @@ _LOCK = 0x6D6167656C6C6F6E
 _BY_BYTE = ("C", "POSIX", "C.UTF-8", "C.utf8")
 _CREATE = "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
 
-_TIMES = {
-    "connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10000,
+_CONNECTION = {
+    "client_encoding": "utf8", "connect_timeout": 3,
+    "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10000,
     # The same at the database's end, so that it lets go of the lock of a server that was cut off.
     "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000",
 }  # fmt: skip
@@ -99,9 +100,13 @@ def open_readers(text: str) -> Engine:
         return _create_postgresql(url, pool_size=_READERS).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+    if not url.database:
+        raise ValueError("a database in memory cannot be read beside its writer")
+    address = f"file:{quote(str(Path(url.database).absolute()))}?mode=ro"
     readers = create_engine(
-        f"sqlite:///file:{quote(str(url.database))}?mode=ro&uri=true",
-        poolclass=QueuePool, pool_size=_READERS, max_overflow=0, connect_args={"check_same_thread": False},
+        "sqlite://",
+        creator=lambda: sqlite3.connect(address, uri=True, check_same_thread=False),
+        poolclass=QueuePool, pool_size=_READERS, max_overflow=0,
     )  # fmt: skip
     event.listen(readers, "connect", _tune_reader)
     return readers
@@ -110,7 +115,7 @@ def open_readers(text: str) -> Engine:
 def _create_postgresql(url: URL, pool_size: int) -> Engine:
     try:
         return create_engine(
-            url, poolclass=QueuePool, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, connect_args=_TIMES
+            url, poolclass=QueuePool, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, connect_args=_CONNECTION
         )
     except ImportError as error:
         raise BadInput('PostgreSQL needs a driver: pip install "magellon[site]"') from error
@@ -138,8 +143,6 @@ def _claim(connection: Any, _record: Any) -> None:
         _check_order(connection)
         if not _ask(connection, f"SELECT pg_try_advisory_lock({_LOCK})")[0]:
             raise LedgerTaken("another server works with this database; a database serves one server")
-        # As with SQLite's NORMAL: a crash of the database machine may cost the last moments, which results replace.
-        connection.execute("SET synchronous_commit = off")
         connection.commit()
     except BaseException:
         connection.close()

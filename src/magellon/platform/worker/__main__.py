@@ -20,9 +20,11 @@ from magellon.platform.logs import start_logging
 from magellon.platform.store.home import Home
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import Roots
+from magellon.platform.worker.children import PythonFinder
 from magellon.platform.worker.compute import Workshop
 from magellon.platform.worker.lifetime import Limits, work_within
 from magellon.platform.worker.mount import WrongMount, ask_roots
+from magellon.platform.worker.served import Served
 from magellon.platform.worker.worker import Worker
 
 log = logging.getLogger("magellon.worker")
@@ -50,6 +52,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="leave after so long without a task")
     parser.add_argument("--max-age", type=float, metavar="SECONDS", help="take no task when this old")
     parser.add_argument("--grace", type=float, default=0.0, metavar="SECONDS", help="to finish tasks when leaving")
+    parser.add_argument("--backends", default="", help="only these: category/name or category, separated by commas")
+    parser.add_argument("--assignments", type=Path, help="the launcher's file of plugins that have workers of their own")
     return parser.parse_args(argv)
 
 
@@ -94,7 +98,9 @@ async def work(arguments: argparse.Namespace, address: BusAddress, leave: asynci
     try:
         await refresh()
         shutil.rmtree(workshop.work, ignore_errors=True)  # what an earlier worker of this name left unfinished
-        worker = Worker(client, arguments.name, workshop, arguments.slots, refresh)
+        only = tuple(filter(None, arguments.backends.split(",")))
+        served = Served(PythonFinder(home.plugins), only, arguments.assignments)
+        worker = Worker(client, arguments.name, workshop, arguments.slots, refresh, served)
         await work_within(worker, arguments.beat, limits, leave)
     finally:
         shutil.rmtree(workshop.work, ignore_errors=True)
