@@ -11,7 +11,7 @@ from magellon.errors import BadInput
 from magellon.platform.people.roles import Role
 from magellon.platform.store.home import Home
 
-user = typer.Typer(no_args_is_help=True, help="Who may use this home: accounts, roles, tokens, access to sessions.")
+user_app = typer.Typer(no_args_is_help=True, help="Who may use this home: accounts, roles, tokens, access to sessions.")
 
 HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The server's home.")]
 StateOption = Annotated[
@@ -28,7 +28,7 @@ SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="The ses
 _HOME = Path("~/magellon")
 
 
-@user.command("add")
+@user_app.command("add")
 def add_user(
     name: NameArgument,
     role: Annotated[Role, typer.Option(help="viewer, operator or admin.")] = Role.VIEWER,
@@ -47,7 +47,7 @@ def add_user(
     console.print(f"{name} is {role}", markup=False)
 
 
-@user.command("list")
+@user_app.command("list")
 def list_users(home: HomeOption = _HOME, state: StateOption = None) -> None:
     """Show all accounts."""
     table = make_table("name", "role", "logs in by", "state")
@@ -58,7 +58,7 @@ def list_users(home: HomeOption = _HOME, state: StateOption = None) -> None:
     console.print(table)
 
 
-@user.command("role")
+@user_app.command("role")
 def change_role(
     name: NameArgument,
     role: Annotated[Role, typer.Argument(metavar="ROLE", help="viewer, operator or admin.", show_default=False)],
@@ -71,7 +71,7 @@ def change_role(
     console.print(f"{name} is {role}", markup=False)
 
 
-@user.command("password")
+@user_app.command("password")
 def change_password(
     name: NameArgument, password_file: PasswordOption = None, home: HomeOption = _HOME, state: StateOption = None
 ) -> None:
@@ -82,7 +82,7 @@ def change_password(
     console.print(f"{name} has a new password", markup=False)
 
 
-@user.command("disable")
+@user_app.command("disable")
 def disable_user(name: NameArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
     """Lock an account out: its logins end, its tokens are revoked."""
     with _registry(home, state) as registry:
@@ -90,7 +90,7 @@ def disable_user(name: NameArgument, home: HomeOption = _HOME, state: StateOptio
     console.print(f"{name} is disabled", markup=False)
 
 
-@user.command("enable")
+@user_app.command("enable")
 def enable_user(name: NameArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
     """Let a disabled account in again; tokens that were revoked stay so."""
     with _registry(home, state) as registry:
@@ -98,7 +98,7 @@ def enable_user(name: NameArgument, home: HomeOption = _HOME, state: StateOption
     console.print(f"{name} is enabled", markup=False)
 
 
-@user.command("token")
+@user_app.command("token")
 def issue_token(
     name: NameArgument,
     label: Annotated[str, typer.Option("--for", metavar="TEXT", help="What it is for.")] = "command line",
@@ -112,7 +112,7 @@ def issue_token(
     print(token)  # noqa: T201
 
 
-@user.command("give")
+@user_app.command("give")
 def give_session(name: NameArgument, session: SessionArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
     """Let a viewer see a session. Operators and admins see all."""
     with _registry(home, state) as registry:
@@ -120,7 +120,7 @@ def give_session(name: NameArgument, session: SessionArgument, home: HomeOption 
     console.print(f"{name} sees {session}", markup=False)
 
 
-@user.command("withdraw")
+@user_app.command("withdraw")
 def withdraw_session(name: NameArgument, session: SessionArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
     """The reverse of give."""
     with _registry(home, state) as registry:
