@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from magellon.contracts.task import Failed, Finished, Reports, Started
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.policy import Policy
+from magellon.platform.store.inserting import insert_if_absent
 from magellon.platform.store.schema import events, results, tasks
 
 Event = Started | Finished | Failed
@@ -55,7 +55,7 @@ def _enter_finished(book: Book, connection: Connection, batch: Sequence[Finished
         {"identity": e.identity, "output": e.output, "provenance": {**e.provenance, "worker": e.worker}, "created_at": now}
         for e in batch
     ]
-    connection.execute(insert(results).on_conflict_do_nothing(), rows)
+    insert_if_absent(connection, results, rows)
     for event in batch:
         book.keep_output(event.identity, event.output)
     return complete_tasks(connection, [event.identity for event in batch], now)

@@ -90,7 +90,7 @@ async def withdraw_messages(client: Client, sequences: Sequence[int]) -> None:
 
 def enter_lost_tasks(book: Book, connection: Connection, watch: Watch) -> tuple[list[int], list[Row[Any]]]:
     """Deal with running tasks whose worker is gone or has forgotten them: (tasks that settled, rows to withdraw)."""
-    rows: Sequence[Row[Any]] = connection.execute(_find_running).all()
+    rows: list[Any] = list(connection.execute(_find_running))
     forgotten = {number for number, _ in watch.find_forgotten((row.id, row.attempt) for row in rows)}
     now = book.now()
     lost = [row for row in rows if watch.is_lost(row.worker, row.incarnation, now - row.started_at)]

@@ -1,6 +1,6 @@
 """Surveys in the ledger: when their sample is decided they get their identity, and with it all that depends on them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, select, update
@@ -89,7 +89,7 @@ def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: Pl
     """Items by name, a few at a time: the sample is among the first."""
     query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
     query = query.where(jobs.c.id == job.id).order_by(items.c.name).limit(_AT_A_TIME)
-    part: Sequence[Row[Any]] = connection.execute(query).all()
+    part = list(connection.execute(query))
     while part:
         of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))
         rows: dict[int, dict[str, Row[Any]]] = {}
@@ -97,7 +97,7 @@ def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: Pl
             rows.setdefault(row.item_id, {})[row.step] = row
         for item in part:
             yield _make_candidate(book, connection, item.name, rows.get(item.id, {}))
-        part = connection.execute(query.where(items.c.name > part[-1].name)).all()
+        part = list(connection.execute(query.where(items.c.name > part[-1].name)))
 
 
 def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[str, Row[Any]]) -> Candidate:

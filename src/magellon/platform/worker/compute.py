@@ -1,5 +1,6 @@
 """One task from its message to its promoted result."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -78,7 +79,9 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
     value = task.input
     if value is None:
         value = json.loads(roots.resolve(task.input_file or "").read_bytes())
-    log = workshop.logs / f"{task.identity}.log"
+    log = workshop.store.log_path(task.identity)
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
     return Request(
         category=task.category,
         backend=task.backend,

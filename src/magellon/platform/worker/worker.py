@@ -71,20 +71,34 @@ class Worker:
         """By identity: the same computation twice at a time would be waste."""
         self._idle = 0
         self._look_at = 0.0
-        self._given: asyncio.Queue[Msg] = asyncio.Queue()
+        self._given: asyncio.Queue[Msg | None] = asyncio.Queue()
+        """Tasks for idle slots; None: no more."""
         self._reporter = Reporter(client, self.incarnation)
+        self._draining = False
+        self._busy_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has had nothing to do."""
+        return 0.0 if self._jobs else time.monotonic() - self._busy_at
+
+    def drain(self) -> None:
+        """Take no more tasks; `run` returns when those at work are finished."""
+        self._draining = True
+        self._subjects.changed.set()
 
     async def run(self, beat_interval: float) -> None:
-        """Until cancelled; the tasks at work are then given back."""
+        """Until drained, or until cancelled; the tasks at work are then given back."""
         self._roots = await self._refresh_roots()
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._beat(beat_interval))
-                group.create_task(self._feed())
-                for number in range(self._slots):
-                    group.create_task(self._work(number))
+                beating = group.create_task(self._beat(beat_interval))
+                feeding = group.create_task(self._feed())
+                slots = [group.create_task(self._work(number)) for number in range(self._slots)]
+                await asyncio.wait([feeding, *slots])
+                beating.cancel()
         finally:
             with contextlib.suppress(*BUS_ERRORS):
                 await publish_record(self.client, f"beat.{self.name}", self._describe(leaving=True))
@@ -142,13 +156,16 @@ class Worker:
     async def _feed(self) -> None:
         """Ask for as many tasks as there are idle slots, never for more, so that every worker of a site gets its share."""
         puller = Puller(self.client, TASKS)
-        while True:
-            while not self._idle:
+        while not self._draining:
+            if not self._idle:
                 self._subjects.changed.clear()
                 await self._subjects.changed.wait()
+                continue
             for message in await self._take(puller):
                 self._idle -= 1
                 self._given.put_nowait(message)
+        for _ in range(self._slots):
+            self._given.put_nowait(None)
 
     async def _take(self, puller: Puller) -> list[Msg]:
         """The next tasks there are, of one subject, or none after a while."""
@@ -184,10 +201,14 @@ class Worker:
         output = self._workshop.logs / f"{self.name}-{number}.out"
         async with Children(self._served.finder, self._workshop.threads, output) as children:
             await children.warm(self._backends if self._served.only else ())
-            while True:
-                self._idle += 1
-                self._subjects.changed.set()
-                await self._handle(children, await self._given.get())
+            self._note_idle()
+            while message := await self._given.get():
+                await self._handle(children, message)
+                self._note_idle()
+
+    def _note_idle(self) -> None:
+        self._idle += 1
+        self._subjects.changed.set()
 
     async def _handle(self, child: Children, message: Msg) -> None:
         try:
@@ -209,6 +230,7 @@ class Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await job.running
             del self._jobs[task.identity]
+            self._busy_at = time.monotonic()
             await self._acknowledge(message)
 
     async def _acknowledge(self, message: Msg) -> None:
