@@ -2,8 +2,8 @@
 
 By default it is isolated: the plugin's dependencies are chosen without regard to ours. Magellon itself is linked into it
 instead of being installed a second time: its contracts, its readers and the process that runs a backend come in, torch and the
-platform do not. So a plugin speaks exactly the protocol of the Magellon that calls it, whatever index pip uses. Environments are
-never moved, as programs in them hold their path.
+platform do not. So a plugin speaks exactly the protocol of the Magellon that calls it, whatever index pip uses.
+Environments are never moved, as programs in them hold their path.
 """
 
 import json
