@@ -58,7 +58,7 @@ def check_target(target: str) -> str:
         BadInput: neither an existing package folder or archive nor a name; addresses are refused.
     """
     path = Path(target).expanduser()
-    if path.exists() or os.sep in target or target.endswith(_ARCHIVES):
+    if target and (os.path.exists(path) or os.sep in target or target.endswith(_ARCHIVES)):
         path = path.resolve()
         if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             raise BadInput(f"{target}: no pyproject.toml in that folder, so it is not a package")

@@ -3,17 +3,20 @@
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from magellon.contracts import Record
 from magellon.platform.bus.configuration import BusAddress, find_nats_server, write_configuration
 from magellon.platform.launch.lock import hold_lock
+from magellon.platform.launch.replicas import Replicas, locate_assignments, open_replicas
 from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.home import Home
 
 BUS, SERVER, WORKER = "bus", "server", "worker"
 WORKER_NAME = "local"
+_UNUSABLE = frozenset({78})
+"""Exit status of a process that says why starting it again would not help."""
 
 
 class LocalPlan(Record):
@@ -26,6 +29,8 @@ class LocalPlan(Record):
     policy: str = "{}"
     """The server's `Policy` as JSON."""
     beat: float = 1.0
+    replicas: bool = False
+    """Whether plugins may have workers of their own, started and stopped while this runs."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,11 @@ async def run_locally(home: Home, plan: LocalPlan) -> AsyncIterator[Running]:
         try:
             for program in _list_programs(home, plan, lock):
                 await supervisor.keep(program)
-            yield Running(address, supervisor)
+            async with AsyncExitStack() as stack:
+                if plan.replicas:
+                    template = Program("", _make_worker(home, plan), home.logs, _UNUSABLE, (lock,))
+                    await stack.enter_async_context(open_replicas(address, Replicas(supervisor, home, template)))
+                yield Running(address, supervisor)
         finally:
             await supervisor.stop()
             shutil.rmtree(home.work / WORKER_NAME, ignore_errors=True)  # of a worker too busy to clear up in time
@@ -60,11 +69,19 @@ def _list_programs(home: Home, plan: LocalPlan, lock: int) -> list[Program]:
     place = ["--home", str(home.root), "--state", str(home.state)]
     python = [sys.executable, "-m"]
     server = [*python, "magellon.platform.server", *place, "--policy", plan.policy]
-    worker = [*python, "magellon.platform.worker", *place, "--name", WORKER_NAME, "--slots", str(plan.slots)]
-    worker += ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
+    worker = [*_make_worker(home, plan), "--name", WORKER_NAME, "--slots", str(plan.slots)]
+    if plan.replicas:
+        worker += ["--assignments", str(locate_assignments(home))]
     bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
     return [
         Program(BUS, bus, home.logs / "bus.log", pass_fds=(lock,)),
         Program(SERVER, server, home.logs / "server.log", pass_fds=(lock,)),
-        Program(WORKER, worker, home.logs / "worker.log", final_statuses=frozenset({78}), pass_fds=(lock,)),
+        Program(WORKER, worker, home.logs / "worker.log", _UNUSABLE, pass_fds=(lock,)),
     ]
+
+
+def _make_worker(home: Home, plan: LocalPlan) -> list[str]:
+    """A worker's command without name, slots and backends."""
+    place = ["--home", str(home.root), "--state", str(home.state)]
+    how = ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
+    return [sys.executable, "-m", "magellon.platform.worker", *place, *how]

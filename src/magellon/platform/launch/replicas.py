@@ -10,7 +10,8 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from nats.aio.msg import Msg
 from pydantic import TypeAdapter, ValidationError
 
 from magellon.contracts import Record
-from magellon.platform.bus.connection import BUS_ERRORS
+from magellon.platform.bus.configuration import BusAddress
+from magellon.platform.bus.connection import BUS_ERRORS, connect_bus
 from magellon.platform.bus.launching import SCALE_SUBJECT, STATE_SUBJECT, LaunchState, PluginName, ScaleRequest
 from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.files import write_atomically
@@ -27,7 +29,9 @@ from magellon.platform.store.home import Home
 
 log = logging.getLogger("magellon.supervisor")
 
-ASSIGNMENTS = "replicas.json"
+
+def locate_assignments(home: Home) -> Path:
+    return home.state / "replicas.json"
 
 
 class Assignment(Record):
@@ -46,28 +50,23 @@ class Replicas:
 
     supervisor: Supervisor
     home: Home
-    worker: Sequence[str]
-    """Command of a worker without name, slots and backends."""
     template: Program
-    """What such a program has besides its name and command."""
+    """A worker; its command lacks name, slots and backends."""
     _assignments: dict[str, Assignment] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def file(self) -> Path:
-        return self.home.state / ASSIGNMENTS
 
     async def restore(self) -> None:
         """Start the workers of an earlier time."""
         try:
-            self._assignments = _reader.validate_json(self.file.read_bytes())
+            self._assignments = _reader.validate_json(locate_assignments(self.home).read_bytes())
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:
-            log.warning("%s cannot be read, so no plugin has workers of its own: %s", self.file, error)
+            log.warning("%s cannot be read, so no plugin has workers of its own: %s", locate_assignments(self.home), error)
             return
-        for plugin in self._assignments:
-            await self._fill(plugin)
+        async with self._changing:
+            for plugin in self._assignments:
+                await self._fill(plugin)
 
     async def scale(self, request: ScaleRequest) -> None:
         """Start or stop workers of a plugin; those that were given up are tried again."""
@@ -77,7 +76,7 @@ class Replicas:
             else:
                 self._assignments[request.plugin] = Assignment(replicas=request.replicas, backends=request.backends)
             content = {plugin: assignment.model_dump(mode="json") for plugin, assignment in self._assignments.items()}
-            write_atomically(self.file, json.dumps(content, indent=1).encode())
+            write_atomically(locate_assignments(self.home), json.dumps(content, indent=1).encode())
             await self._fill(request.plugin)
 
     async def _fill(self, plugin: str) -> None:
@@ -94,7 +93,7 @@ class Replicas:
     def _make_program(self, name: str, plugin: str, backends: Sequence[str]) -> Program:
         return Program(
             name,
-            [*self.worker, "--name", name, "--slots", "1", "--backends", ",".join(backends)],
+            [*self.template.argv, "--name", name, "--slots", "1", "--backends", ",".join(backends)],
             self.home.logs / f"{name}.log",
             self.template.final_statuses,
             self.template.pass_fds,
@@ -131,6 +130,18 @@ class Replicas:
             await _respond(message, {"refused": str(error)})
         else:
             await _respond(message, {"answer": self.describe().model_dump(mode="json")})
+
+
+@asynccontextmanager
+async def open_replicas(address: BusAddress, replicas: Replicas) -> AsyncIterator[Replicas]:
+    """Start the workers of an earlier time and listen for what is wanted now."""
+    client = await connect_bus(address, "supervisor")
+    try:
+        await replicas.serve(client)
+        await replicas.restore()
+        yield replicas
+    finally:
+        await client.close()
 
 
 async def _respond(message: Msg, reply: dict[str, object]) -> None:

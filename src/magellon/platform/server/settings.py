@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, update
 
 from magellon.contracts.description import Description
+from magellon.platform.pipeline.plan import Plan
 from magellon.platform.pipeline.recipe import FILTER_CATEGORY, Recipe
 from magellon.platform.store.schema import plugins
 
@@ -49,7 +50,7 @@ def _write(connection: Connection, key: str, setting: Setting) -> None:
 def apply_settings(
     connection: Connection, recipe: Recipe, catalogue: Mapping[str, Description], kept: Collection[str] = ()
 ) -> tuple[Recipe, dict[str, Description]]:
-    """A recipe with the preferred backends written out, so that a job keeps them, and a catalogue that excuses disabled ones.
+    """A recipe with the preferred backends written out, and a catalogue that excuses disabled ones.
 
     `kept`: what the job uses already, and goes on using.
     """
@@ -64,3 +65,12 @@ def apply_settings(
     excuse = {"error": "it is disabled here; an administrator enables it with `magellon plugin enable`"}
     allowed = {key: each.model_copy(update=excuse) if key in disabled else each for key, each in catalogue.items()}
     return recipe.model_copy(update={"steps": steps}), allowed
+
+
+def name_backends(recipe: Recipe, plan: Plan) -> Recipe:
+    """A recipe that names the backends its plan has chosen, so that a job keeps them whatever comes, goes or is preferred."""
+    chosen = {step.key: step.backend for step in plan.steps}
+    steps = {
+        key: step.model_copy(update={"backend": chosen[key]}) if key in chosen else step for key, step in recipe.steps.items()
+    }
+    return recipe.model_copy(update={"steps": steps})

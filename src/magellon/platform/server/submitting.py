@@ -15,7 +15,7 @@ from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
-from magellon.platform.server.settings import apply_settings
+from magellon.platform.server.settings import apply_settings, name_backends
 from magellon.platform.server.surveying import FRESH, OUTDATED
 from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
 from magellon.platform.sessions.scan import FoundMovie, scan_movies
@@ -71,8 +71,8 @@ def submit_session(
     row = _enter_session(connection, found)
     placement = _Placement(connection, book, row.name, found)
     recipe, catalogue = apply_settings(connection, submission.recipe, catalogue)
-    submission = submission.model_copy(update={"recipe": recipe})
     plan = make_plan(recipe, catalogue, placement)
+    submission = submission.model_copy(update={"recipe": name_backends(recipe, plan)})
     _enter_items(connection, row.id, found, placement)
     _note_vanished(connection, row.id, found)
     if submission.alone:
@@ -101,7 +101,11 @@ def change_recipe_of_job(
     kept = {f"{step.category}/{step.backend}" for step in book.job(connection, job).plan.steps}
     recipe, catalogue = apply_settings(connection, recipe, catalogue, kept)
     plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
-    values = {"plan": plan.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json"), "active": True}
+    values = {
+        "plan": plan.model_dump(mode="json"),
+        "recipe": name_backends(recipe, plan).model_dump(mode="json"),
+        "active": True,
+    }
     connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
     book.forget_job(job)
     return _enter_tasks(connection, job, session.id, plan)
