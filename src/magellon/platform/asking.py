@@ -5,13 +5,14 @@ import json
 from typing import Any
 
 from magellon.errors import BadInput, Transient
-from magellon.platform.bus.configuration import read_configuration
+from magellon.platform.bus.configuration import read_address
 from magellon.platform.bus.connection import BUS_ERRORS, connect_bus
 from magellon.platform.launch.lock import Held, hold_lock
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.server.health import Facts, describe_plugins
 from magellon.platform.server.plugins import PluginRequest, find_backends, refuse_unusable
 from magellon.platform.server.settings import enable_backend, prefer_backend, read_settings
+from magellon.platform.store.engines import find_database
 from magellon.platform.store.environments import list_environments
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
@@ -41,7 +42,7 @@ async def _ask(home: Home, request: PluginRequest) -> Any:
 
 
 async def _ask_server(home: Home, request: PluginRequest) -> Any:
-    client = await connect_bus(read_configuration(home.bus_configuration), "plugin")
+    client = await connect_bus(read_address(home.bus), "plugin")
     try:
         message = await client.request("api.plugins", request.model_dump_json().encode(), timeout=_ANSWERS_WITHIN)
     except BUS_ERRORS as error:
@@ -58,7 +59,8 @@ def _answer_alone(home: Home, request: PluginRequest) -> Any:
     """Nobody else uses the ledger now."""
     if request.do not in ("list", "enable", "disable", "prefer"):
         raise BadInput(f"no server runs in {home.root}; start it with `magellon up --home {home.root}`")
-    ledger = Ledger.at(home.ledger)
+    database = find_database(None)
+    ledger = Ledger(database) if database else Ledger.at(home.ledger)
     try:
         ledger.migrate()
         return _list_alone(home, ledger) if request.do == "list" else _set_alone(home, ledger, request)
