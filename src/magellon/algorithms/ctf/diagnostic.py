@@ -39,7 +39,7 @@ def draw_diagnostic(power: Tensor, pixel_size: float, fit: CtfFit) -> tuple[Tens
 def average_along_rings(picture: Tensor, model: CtfModel) -> Tensor:
     """Mean over arcs of equal phase of the model: (size, size); only the right half is made, the left is 0.
 
-    The arcs are short: rings keep their own shape even where the model is wrong, and show it against the fitted half. Equal phase
+    The arcs are short: rings keep their own shape where the model is wrong, and show it against the fitted half. Equal phase
     is taken as equal defocus times k², which it is to a fraction of a ring within a few degrees.
     """
     size = picture.shape[-1]

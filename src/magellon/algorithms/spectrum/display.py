@@ -43,7 +43,7 @@ def flatten_spectrum(power: Tensor, blur: float = 1.2) -> Tensor:
 
 
 def equalise_rings(flat: Tensor) -> Tensor:
-    """Divide a centred picture (size, size), flat already, by its variation along the radius where the rings exceed the noise."""
+    """Divide a centred picture (size, size), flat already, by its variation along the radius where rings exceed noise."""
     size = flat.shape[-1]
     radius = centred_radius(size, flat.device)
     bins = int(radius.max()) + 2
