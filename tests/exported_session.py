@@ -1,4 +1,4 @@
-"""A small finished session in a home, made in a moment: three micrographs, two optics groups, links as the platform has them."""
+"""A small finished session in a home, made in a moment: three micrographs, two optics groups, links as in a real one."""
 
 import json
 import os
