@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -18,6 +19,8 @@ from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
+from magellon.platform.server.placing import read_known_groups
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.store.roots import renew_sample
@@ -44,13 +47,24 @@ class Reception:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._book = dispatcher.book
+        self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
+        self._opened = False
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
-        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise}
+        return {
+            "api.hello": self._greet,
+            "api.submit": self._submit,
+            "api.summary": self._summarise,
+            "api.plugins": self._plugins.answer,
+        }
 
     async def open(self) -> None:
+        """Begin to answer; no change if it does already."""
+        if self._opened:
+            return
+        self._opened = True
         for subject, answer in self.answers().items():
             await self._dispatcher.client.subscribe(subject, cb=self._responder(answer))
 
@@ -92,14 +106,16 @@ class Reception:
         return await asyncio.shield(self._submitting[data])
 
     async def _enter(self, submission: Submission) -> int:
-        found = await asyncio.to_thread(find_session, submission)
+        with self._book.ledger.transaction() as connection:
+            known = read_known_groups(connection, Path(submission.folder).resolve())
+        found = await asyncio.to_thread(find_session, submission, known)
         wanted = list_wanted(submission.recipe)
         catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, wanted)
         with self._book.ledger.transaction() as connection:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)
         self._dispatcher.note_change(job)
-        await self._dispatcher.publish()
+        self._dispatcher.ask_to_publish()
         return job
 
     async def _summarise(self, data: bytes) -> Any:

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from magellon.contracts import Movie, Record
 from magellon.contracts.description import Description
@@ -15,9 +14,13 @@ from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
-from magellon.platform.server.surveying import FRESH
-from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
-from magellon.platform.sessions.scan import FoundMovie, scan_movies
+from magellon.platform.server.placing import enter_places
+from magellon.platform.server.settings import apply_settings, name_backends
+from magellon.platform.server.surveying import FRESH, OUTDATED
+from magellon.platform.sessions.definition import Acquisition, clean_name
+from magellon.platform.sessions.found import FoundSession
+from magellon.platform.sessions.importing import check_folder, import_session
+from magellon.platform.sessions.tree import HeaderCache
 from magellon.platform.store.identity import identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
@@ -33,26 +36,23 @@ class Submission(Record):
     """Try again what failed, except what failed for its input."""
     alone: bool = True
     """Leave other unfinished jobs of the home for another time."""
+    live: bool = False
+    """The session still grows: its job goes before others."""
 
 
-@dataclass(frozen=True)
-class FoundSession:
-    """A session's folder, read and checked; made without the ledger, as it takes time."""
+def find_session(
+    submission: Submission, known: Mapping[str, str] | None = None, cache: HeaderCache | None = None
+) -> FoundSession:
+    """Read the folder, the metadata in it and every movie's header.
 
-    folder: Path
-    session: SessionFile
-    movies: list[FoundMovie]
-
-
-def find_session(submission: Submission) -> FoundSession:
-    """Read the folder and every movie's header.
+    Args:
+        known: movie > optics group, of a session that is in the ledger already.
+        cache: what was read before.
 
     Raises:
-        BadInput: as `read_session` and `scan_movies`.
+        BadInput: as `import_session`.
     """
-    folder = Path(submission.folder).resolve()
-    session = read_session(folder, submission.acquisition)
-    return FoundSession(folder, session, scan_movies(folder, session))
+    return import_session(Path(submission.folder).resolve(), submission.acquisition, cache, known)
 
 
 def submit_session(
@@ -67,12 +67,15 @@ def submit_session(
     """
     row = _enter_session(connection, found)
     placement = _Placement(connection, book, row.name, found)
-    plan = make_plan(submission.recipe, catalogue, placement)
+    recipe, catalogue = apply_settings(connection, submission.recipe, catalogue)
+    plan = make_plan(recipe, catalogue, placement)
+    submission = submission.model_copy(update={"recipe": name_backends(recipe, plan)})
     _enter_items(connection, row.id, found, placement)
+    enter_places(connection, row.id, found.places, placement.express)
     _note_vanished(connection, row.id, found)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
-    job = _enter_job(connection, row.id, plan)
+    job = _enter_job(connection, row.id, plan, submission)
     book.forget_job(job)
     _enter_tasks(connection, job, row.id, plan)
     if submission.retry:
@@ -83,13 +86,37 @@ def submit_session(
     return job
 
 
+def change_recipe_of_job(
+    book: Book, connection: Connection, job: int, recipe: Recipe, catalogue: Mapping[str, Description]
+) -> list[Row[Any]]:
+    """Put another recipe in force; the rows, as they were, of the tasks that it makes outdated or superfluous.
+
+    Raises:
+        BadInput: the recipe does not fit; nothing has changed then.
+    """
+    query = select(sessions.c.id, sessions.c.name).join(jobs, jobs.c.session_id == sessions.c.id).where(jobs.c.id == job)
+    session = connection.execute(query).one()
+    kept = {f"{step.category}/{step.backend}" for step in book.job(connection, job).plan.steps}
+    recipe, catalogue = apply_settings(connection, recipe, catalogue, kept)
+    plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
+    values = {
+        "plan": plan.model_dump(mode="json"),
+        "recipe": name_backends(recipe, plan).model_dump(mode="json"),
+        "active": True,
+    }
+    connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
+    book.forget_job(job)
+    return _enter_tasks(connection, job, session.id, plan)
+
+
 class _Placement:
     """Expresses files by roots; a folder that no root holds becomes one."""
 
-    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession) -> None:
+    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession | None = None) -> None:
         self._connection, self._book, self._name = connection, book, name
         self.roots = book.map_roots(connection)
-        self._add(name, found.folder, found.movies[0].movie.path)
+        if found is not None:
+            self._add(name, found.folder, found.movies[0].movie.path)
 
     def _add(self, name: str, folder: Path, sample: Path | None) -> None:
         self._enter(describe_root(name, folder, sample))
@@ -124,7 +151,7 @@ class _Placement:
 
 def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
     by_folder = select(sessions).where(sessions.c.folder == str(found.folder))
-    definition = found.session.model_dump(mode="json")
+    definition = found.session.model_dump(mode="json", exclude={"places"})
     row = connection.execute(by_folder).one_or_none()
     if row is None:
         taken = {*connection.execute(select(sessions.c.name)).scalars(), *connection.execute(select(roots.c.name)).scalars()}
@@ -161,33 +188,40 @@ def _note_vanished(connection: Connection, session_id: int, found: FoundSession)
             connection.execute(update(items).where(items.c.id == row.id).values(problem=problem))
 
 
-def _enter_job(connection: Connection, session_id: int, plan: Plan) -> int:
+def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: Submission) -> int:
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
+    values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
     if row is None:
-        values = {"session_id": session_id, "plan": plan.model_dump(mode="json"), "active": True, "created_at": time.time()}
+        values.update(session_id=session_id, created_at=time.time(), priority=int(submission.live))
         connection.execute(jobs.insert().values(**values))
         row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
     else:
-        connection.execute(update(jobs).where(jobs.c.id == row.id).values(plan=plan.model_dump(mode="json"), active=True))
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
     return int(row.id)
 
 
-def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> None:
+def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> list[Row[Any]]:
+    """Make the job's tasks those of the plan; the rows, as they were, of those that were outdated or removed by it."""
     known = {(r.item_id, r.step): r for r in connection.execute(select(tasks).where(tasks.c.job_id == job))}
     new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    renamed: list[dict[str, Any]] = []
     kept: set[int] = set()
+    outdated: list[Row[Any]] = []
 
     def enter(item: int | None, step: PlannedStep, identity: str | None) -> None:
         row = known.get((item, step.key))
-        named = {"category": step.category, "backend": step.backend}
         if row is None:
+            named = {"category": step.category, "backend": step.backend}
             new.append({"job_id": job, "item_id": item, "step": step.key, "identity": identity, "attempt": 0, **named, **FRESH})
             return
         kept.add(row.id)
+        values = {"of_task": row.id, "new_category": step.category, "new_backend": step.backend}
         if identity is not None and row.identity != identity:
-            connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity, **named, **FRESH))
-        elif identity is None:  # gathers, surveys and what depends on surveys find theirs when they are due
-            connection.execute(update(tasks).where(tasks.c.id == row.id).values(**named))
+            outdated.append(row)
+            changed.append({**values, "new_identity": identity})
+        elif (row.category, row.backend) != (step.category, step.backend):
+            renamed.append(values)  # gathers, surveys and what depends on surveys find their identity when they are due
 
     for item in connection.execute(select(items).where(items.c.session_id == session_id).order_by(items.c.name)):
         identities = identify_item(plan.item_steps, item.identity)
@@ -197,9 +231,16 @@ def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) 
         enter(None, step, None)
     if new:
         connection.execute(tasks.insert(), new)
-    gone = [row.id for row in known.values() if row.id not in kept]
-    for part in split(gone):
+    rename = update(tasks).where(tasks.c.id == bindparam("of_task"))
+    rename = rename.values(category=bindparam("new_category"), backend=bindparam("new_backend"))
+    if changed:
+        connection.execute(rename.values(identity=bindparam("new_identity"), former=OUTDATED, **FRESH), changed)
+    if renamed:
+        connection.execute(rename, renamed)
+    gone = [row for row in known.values() if row.id not in kept]
+    for part in split([row.id for row in gone]):
         connection.execute(tasks.delete().where(tasks.c.id.in_(part)))
+    return outdated + gone
 
 
 def _retry_failed(connection: Connection, job: int) -> None:
@@ -222,5 +263,5 @@ def check_submission(submission: Submission, catalogue: Mapping[str, Description
     Raises:
         BadInput: what is wrong.
     """
-    read_session(Path(submission.folder), submission.acquisition)
+    check_folder(Path(submission.folder), submission.acquisition)
     make_plan(submission.recipe, catalogue)
