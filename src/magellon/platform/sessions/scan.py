@@ -30,6 +30,22 @@ def scan_movies(folder: Path, session: SessionFile, cache: HeaderCache | None = 
     ]
 
 
+def describe_plain_movies(
+    folder: Path, session: SessionFile, names: dict[str, Path], cache: HeaderCache | None = None
+) -> list[FoundMovie]:
+    """Some movies of a session, under the names given; what is wrong with one is its problem."""
+    headers, problems = read_headers(names, cache or HeaderCache())
+    found = []
+    for name, path in sorted(names.items()):
+        try:
+            movie = _describe_movie(folder, session, name, path, headers.get(name))
+        except BadInput as error:
+            problems.setdefault(name, str(error))
+            movie = _describe_movie(folder, session, name, path, None)
+        found.append(FoundMovie(movie, problems.get(name)))
+    return found
+
+
 def read_headers(names: dict[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
     """Headers by movie, and what is wrong with those that have none."""
     headers: dict[str, MovieHeader] = {}
