@@ -9,6 +9,7 @@ from magellon.cli.backends import list_backends
 from magellon.cli.console import say_error
 from magellon.cli.demo.command import run_demo
 from magellon.cli.doctor.command import run_doctor
+from magellon.cli.importing.command import import_folder
 from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("simulate", context_settings=OWN_FLAGS)(simulate)
 app.command("process")(process_folder)
+app.command("import")(import_folder)
 app.command("run", context_settings=OWN_FLAGS)(run_step)
 app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)

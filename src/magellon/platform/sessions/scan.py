@@ -1,7 +1,7 @@
 """From a session's folder to its movies, every path checked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from magellon.contracts import Gain, Movie, Optics
@@ -46,7 +46,7 @@ def describe_plain_movies(
     return found
 
 
-def read_headers(names: dict[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
+def read_headers(names: Mapping[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
     """Headers by movie, and what is wrong with those that have none."""
     headers: dict[str, MovieHeader] = {}
     problems: dict[str, str] = {}
