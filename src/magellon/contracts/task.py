@@ -35,6 +35,8 @@ class Task(Record):
     inputs: dict[str, Any] = Field(default_factory=dict)
     """What the identity was made of; kept with the result."""
     seed: int
+    urgent: bool = False
+    """Of a job that goes before others."""
 
 
 class Started(Record):

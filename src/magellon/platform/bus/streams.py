@@ -12,12 +12,16 @@ ACKNOWLEDGE_WITHIN = 30.0
 _DUPLICATE_WINDOW = 30.0
 
 
-def task_subject(category: str, backend: str) -> str:
-    return f"task.{category}.{backend}"
+_URGENT = "urgent"
 
 
-def consumer_name(category: str, backend: str) -> str:
-    return f"{category}__{backend}"
+def task_subject(category: str, backend: str, urgent: bool = False) -> str:
+    """Urgent tasks have a lane of their own, which workers look at first."""
+    return f"task.{category}.{backend}.{_URGENT}" if urgent else f"task.{category}.{backend}"
+
+
+def consumer_name(category: str, backend: str, urgent: bool = False) -> str:
+    return f"{category}__{backend}__{_URGENT}" if urgent else f"{category}__{backend}"
 
 
 async def ensure_streams(client: Client) -> None:
@@ -42,13 +46,13 @@ async def ensure_streams(client: Client) -> None:
     )
 
 
-async def ensure_task_consumer(client: Client, category: str, backend: str) -> None:
-    """Make the one durable consumer of a backend's tasks; no change if it is there."""
+async def ensure_task_consumer(client: Client, category: str, backend: str, urgent: bool = False) -> None:
+    """Make the one durable consumer of a lane of a backend's tasks; no change if it is there."""
     await client.jetstream(timeout=5).add_consumer(
         TASKS,
         ConsumerConfig(
-            durable_name=consumer_name(category, backend),
-            filter_subject=task_subject(category, backend),
+            durable_name=consumer_name(category, backend, urgent),
+            filter_subject=task_subject(category, backend, urgent),
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACKNOWLEDGE_WITHIN,
             max_ack_pending=100000,

@@ -76,15 +76,17 @@ def complete_tasks(connection: Connection, identities: Sequence[str], now: float
             connection.execute(
                 update(tasks)
                 .where(tasks.c.id.in_(numbers))
-                .values(state="completed", finished_at=now, reason=None, kind=None, traceback=None, published=False)
+                .values(
+                    state="completed", finished_at=now, reason=None, kind=None, traceback=None, published=False, former=None
+                )
             )
             record_changes(connection, [(row.job_id, row.id, "completed", None) for row in found], now)
             touched += numbers
     return touched
 
 
-def record_changes(connection: Connection, changes: Iterable[tuple[int, int, str, str | None]], now: float) -> None:
-    """Lines of the live view: (job, task, state, reason)."""
+def record_changes(connection: Connection, changes: Iterable[tuple[int, int | None, str, str | None]], now: float) -> None:
+    """Lines of the live view: (job, task or None for the job as a whole, state, reason)."""
     rows = [{"at": now, "job_id": job, "task_id": task, "kind": kind, "text": text} for job, task, kind, text in changes]
     if rows:
         connection.execute(events.insert(), rows)

@@ -99,7 +99,7 @@ class Reception:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)
         self._dispatcher.note_change(job)
-        await self._dispatcher.publish()
+        self._dispatcher.ask_to_publish()
         return job
 
     async def _summarise(self, data: bytes) -> Any:

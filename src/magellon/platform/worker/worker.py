@@ -6,8 +6,8 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,6 +24,7 @@ from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task
 from magellon.platform.worker.served import Served
+from magellon.platform.worker.subjects import Subjects
 
 log = logging.getLogger("magellon.worker")
 
@@ -32,46 +33,14 @@ _LOOK_AGAIN = 1.0
 
 @dataclass
 class Job:
-    """A task a slot is at."""
+    """A computation a slot is at, and the tasks that wait for it: several jobs may ask for the same."""
 
-    task: Task
+    tasks: dict[int, Task]
     message: Msg
     running: "asyncio.Task[None] | None" = None
     cancelled: bool = False
     fraction: float = 0.0
     said: str = ""
-
-
-@dataclass
-class Subjects:
-    """Which backends' tasks may be waiting; those farthest along the pipeline first, so that items come to their end."""
-
-    keys: list[tuple[str, str]]
-    hints: dict[str, int] = field(default_factory=dict)
-    """Subject > number of wakes heard; a subject found empty is left alone until the next wake or the next full look."""
-    empty: dict[str, int] = field(default_factory=dict)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @classmethod
-    def of(cls, backends: Iterable[str]) -> "Subjects":
-        order = list(CONTRACTS)
-        keys = [(category, name) for category, _, name in (key.partition("/") for key in backends) if category in order]
-        return cls(sorted(keys, key=lambda key: (-order.index(key[0]), key[1])))
-
-    def wake(self, subject: str) -> None:
-        self.hints[subject] = self.hints.get(subject, 0) + 1
-        self.changed.set()
-
-    def look_everywhere(self) -> None:
-        self.empty.clear()
-
-    def choose(self, backends: Iterable[str]) -> None:
-        """From now on these."""
-        self.keys = Subjects.of(backends).keys
-
-    def worth_asking(self, key: tuple[str, str]) -> bool:
-        subject = task_subject(*key)
-        return self.empty.get(subject) != self.hints.get(subject, 0)
 
 
 class Worker:
@@ -129,18 +98,29 @@ class Worker:
         self._subjects.wake(message.data.decode())
 
     async def _hear_cancel(self, message: Msg) -> None:
-        unwanted = {int(number) for number in message.data.decode().split(",")}
-        for job in self._jobs.values():
-            if job.task.id in unwanted and job.running is not None and not job.cancelled:
-                job.cancelled = True
-                job.running.cancel()
+        for word in message.data.decode().split(","):
+            number, _, attempt = word.partition(".")
+            for job in list(self._jobs.values()):
+                self._drop(job, int(number), int(attempt))
+
+    def _drop(self, job: Job, number: int, attempt: int) -> None:
+        """Nobody wants this attempt any more; the computation ends when no other task waits for it."""
+        task = job.tasks.get(number)
+        if task is None or task.attempt != attempt:
+            return
+        if len(job.tasks) > 1:
+            del job.tasks[number]
+        elif job.running is not None and not job.cancelled:
+            job.cancelled = True
+            job.running.cancel()
 
     async def _beat(self, interval: float) -> None:
         extend_at = 0.0
         while True:
             running = tuple(
-                Running(task=job.task.id, attempt=job.task.attempt, fraction=job.fraction, message=job.said)
+                Running(task=task.id, attempt=task.attempt, fraction=job.fraction, message=job.said)
                 for job in self._jobs.values()
+                for task in job.tasks.values()
             )
             with contextlib.suppress(*BUS_ERRORS):
                 await publish_record(self.client, f"beat.{self.name}", self._describe(running))
@@ -198,11 +178,10 @@ class Worker:
             return
         same = self._jobs.get(task.identity)
         if same is not None:
-            same.task = task if task.attempt > same.task.attempt else same.task
-            await self._acknowledge(message)
+            await self._join(same, task, message)
             return
-        job = self._jobs[task.identity] = Job(task, message)
-        job.running = asyncio.create_task(self._process(child, job))
+        job = self._jobs[task.identity] = Job({task.id: task}, message)
+        job.running = asyncio.create_task(self._process(child, job, task))
         try:
             await asyncio.wait({job.running})
         finally:
@@ -216,10 +195,16 @@ class Worker:
         with contextlib.suppress(*BUS_ERRORS):  # it comes again, and its result is found
             await message.ack()
 
-    async def _process(self, child: Children, job: Job) -> None:
-        task = job.task
-        started = Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
-        await self._report("started", task, started)
+    async def _join(self, job: Job, task: Task, message: Msg) -> None:
+        """Another task, or another attempt, waits for what a slot is at."""
+        earlier = job.tasks.get(task.id)
+        if earlier is None or earlier.attempt < task.attempt:
+            job.tasks[task.id] = task
+            await self._report_start(task)
+        await self._acknowledge(message)
+
+    async def _process(self, child: Children, job: Job, task: Task) -> None:
+        await self._report_start(task)
         try:
             roots = await self._know_roots(task)
 
@@ -230,31 +215,43 @@ class Worker:
 
             output, provenance = await compute_task(self._workshop, child, task, roots, listen)
         except TaskFailure as failure:
-            await self._report_failure(job.task, failure.kind, failure.message, failure.traceback)
+            await self._report_failure(job, failure.kind, failure.message, failure.traceback)
         except MagellonError as error:
-            await self._report_failure(job.task, "transient", str(error), "")
+            await self._report_failure(job, "transient", str(error), "")
         except asyncio.CancelledError:
-            await self._report_failure(job.task, "cancelled", "cancelled" if job.cancelled else "the worker was stopped", "")
+            await self._report_failure(job, "cancelled", "cancelled" if job.cancelled else "the worker was stopped", "")
             raise
         else:
-            task = job.task
-            await self._report(
-                "finished",
-                task,
-                Finished(
+            async for task in self._tasks_of(job):
+                finished = Finished(
                     task=task.id,
                     attempt=task.attempt,
                     identity=task.identity,
                     worker=self.name,
                     output=output,
                     provenance=provenance,
-                ),
-            )
+                )
+                await self._report("finished", task, finished)
 
-    async def _report_failure(self, task: Task, kind: str, message: str, traceback: str) -> None:
+    @staticmethod
+    async def _tasks_of(job: Job) -> AsyncIterator[Task]:
+        """Each task that waits for a computation, also those that join while others are reported."""
+        told: set[tuple[int, int]] = set()
+        while left := [task for task in job.tasks.values() if (task.id, task.attempt) not in told]:
+            told.add((left[0].id, left[0].attempt))
+            yield left[0]
+
+    async def _report_start(self, task: Task) -> None:
+        started = Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
+        await self._report("started", task, started)
+
+    async def _report_failure(self, job: Job, kind: str, message: str, traceback: str) -> None:
         known: FailureKind = kind if kind in ("bad_input", "transient", "cancelled") else "defect"  # type: ignore[assignment]
-        failed = Failed(task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback)
-        await self._report("failed", task, failed)
+        async for task in self._tasks_of(job):
+            failed = Failed(
+                task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback
+            )
+            await self._report("failed", task, failed)
 
     async def _report(self, word: str, task: Task, record: Record) -> None:
         message_id = f"{word}.{task.id}.{task.attempt}.{self.incarnation}"

@@ -15,7 +15,8 @@ from magellon.platform.people.caller import Caller
 from magellon.platform.people.directory import People
 from magellon.platform.people.roles import Role
 
-COOKIE = "magellon"
+COOKIE, COOKIE_BY_TLS = "magellon", "__Host-magellon"
+COOKIES = (COOKIE_BY_TLS, COOKIE)
 
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 """A number in a path, as large as any database holds."""
@@ -33,7 +34,8 @@ def authenticate(request: Request) -> Caller | None:
     """Who calls; None when nobody is recognised."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        secret = request.cookies.get(COOKIE, "")
+        # By TLS only the cookie that a browser takes from this very host: others can be planted by a neighbour's.
+        secret = request.cookies.get(COOKIE_BY_TLS if request.app.state.gate.tls else COOKIE, "")
     return find_people(request).recognise(secret.strip()) if secret else None
 
 
