@@ -11,8 +11,9 @@ from magellon.platform.people.roles import Role
 from magellon.platform.pipeline.recipe import Recipe, change_recipe, read_recipe
 from magellon.platform.server.http.confinement import check_submission_paths
 from magellon.platform.server.http.paging import Page, Pages
-from magellon.platform.server.http.security import Id, require, visible_session, visible_sessions
+from magellon.platform.server.http.security import require, visible_session, visible_sessions
 from magellon.platform.server.http.services import Served
+from magellon.platform.server.http.views import sessions as views
 from magellon.platform.server.http.views.jobs import JobDetail, get_job
 from magellon.platform.server.http.views.sessions import (
     PlaceKind,
@@ -20,7 +21,6 @@ from magellon.platform.server.http.views.sessions import (
     SessionDetail,
     SessionView,
 )
-from magellon.platform.server.http.views import sessions as views
 from magellon.platform.server.submitting import Submission
 from magellon.platform.sessions.definition import Acquisition
 
@@ -38,7 +38,10 @@ class NewSession(Record):
     folder: str = Field(min_length=1, max_length=4000, pattern=r"^/[^\x00]*$", examples=["/data/krios1/grid7"])
     recipe: Recipe | None = Field(None, description="Steps and parameters; left out, the default recipe.")
     settings: tuple[Annotated[str, Field(max_length=4000)], ...] = Field(
-        (), max_length=200, description="`step.param=value`, applied to the recipe.", examples=[["particle_picking.diameter=180"]]
+        (),
+        max_length=200,
+        description="`step.param=value`, applied to the recipe.",
+        examples=[["particle_picking.diameter=180"]],
     )
     acquisition: Acquisition | None = Field(None, description="What the folder's own metadata leave out or have wrong.")
     live: bool = Field(False, description="Watch the folder while it grows.")

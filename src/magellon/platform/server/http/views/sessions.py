@@ -51,7 +51,9 @@ def _select_sessions() -> Select[Any]:
     return select(sessions, movies.label("movies"), job.label("job"))
 
 
-def list_sessions(connection: Connection, paging: Paging, visible: frozenset[int] | None, name: str | None) -> Page[SessionView]:
+def list_sessions(
+    connection: Connection, paging: Paging, visible: frozenset[int] | None, name: str | None
+) -> Page[SessionView]:
     query = _select_sessions().order_by(sessions.c.id).limit(paging.limit + 1)
     if visible is not None:
         query = query.where(sessions.c.id.in_(visible))
