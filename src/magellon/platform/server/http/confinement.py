@@ -1,41 +1,22 @@
 """Paths that a request names must lie, with all links followed, in the folders the server was started for."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
 
-from magellon.errors import BadInput
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.parameters import fill_parameters
 from magellon.platform.pipeline.recipe import Recipe, list_wanted
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.submitting import Submission
-
-
-def confine(path: str | Path, folders: Sequence[Path]) -> Path:
-    """The real path.
-
-    Raises:
-        BadInput: it lies elsewhere, is not there, or is no path. What lies elsewhere is not told.
-    """
-    try:
-        real = Path(path).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BadInput(f"{str(path)[:500]!r} is not a path") from error
-    if not any(real.is_relative_to(folder) for folder in folders):
-        raise BadInput(f"{path} lies in none of the folders this server may read ({', '.join(map(str, folders))})")
-    if not real.exists():
-        raise BadInput(f"{path} is not there")
-    return real
+from magellon.platform.store.roots import confine_path
 
 
 async def check_submission_paths(served: Services, submission: Submission) -> None:
     """Raises BadInput: the folder, a reference or a file of the recipe lies elsewhere."""
-    folder = confine(submission.folder, served.data)
+    folder = confine_path(submission.folder, served.data)
     acquisition = submission.acquisition
     for reference in (acquisition.gain, acquisition.defects) if acquisition else ():
         if reference:
-            confine(folder / reference, served.data)
+            confine_path(folder / reference, served.data)
     await check_recipe_paths(served, submission.recipe)
 
 
@@ -44,7 +25,7 @@ async def check_recipe_paths(served: Services, recipe: Recipe) -> None:
     catalogue = await asyncio.to_thread(read_catalogue, served.book.home.catalogue, list_wanted(recipe))
 
     def visit(text: str) -> str:
-        return str(confine(text, served.data))
+        return str(confine_path(text, served.data))
 
     for key, step in recipe.steps.items():
         category = step.category or key

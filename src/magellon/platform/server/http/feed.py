@@ -6,6 +6,7 @@ progress only the newest.
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ _LOOK_AGAIN = 0.25
 _AT_HAND = 5000
 _AT_A_TIME = 500
 _PROGRESS_KEPT = 1000
+_ASK_AGAIN = 5.0
+"""Seconds after which a right that was withdrawn ends what is seen."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +115,17 @@ class Feed:
         try:
             position = self.last if after is None else after
             heard = 0
+            asked = -_ASK_AGAIN
+            visible: frozenset[int] | None = frozenset()
             yield HEARTBEAT
             while True:
                 changed = self._changed
-                try:
-                    visible = await asyncio.to_thread(may_see)
-                except PermissionError:
-                    return
+                if time.monotonic() - asked >= _ASK_AGAIN:
+                    asked = time.monotonic()
+                    try:
+                        visible = may_see()
+                    except PermissionError:
+                        return
                 sent = False
                 while batch := await self._find_after(position):
                     position = batch[-1].id

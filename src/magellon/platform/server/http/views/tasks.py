@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import Connection, Row, Select, select
 
+from magellon.contracts.preview import PREVIEW
 from magellon.errors import NotThere
 from magellon.platform.pipeline.identity import list_inputs
 from magellon.platform.pipeline.plan import Plan, PlannedStep
@@ -128,12 +129,14 @@ def get_task(connection: Connection, task_id: int) -> TaskDetail:
 
 def find_step(connection: Connection, row: Row[Any]) -> PlannedStep | None:
     """The planned step of a task."""
+    if row.category == PREVIEW.category and row.inputs is not None:
+        return PlannedStep.model_validate(row.inputs)
     plan = connection.execute(select(jobs.c.plan).where(jobs.c.id == row.job_id)).scalar_one()
     return {step.key: step for step in Plan.model_validate(plan).steps}.get(row.step)
 
 
 def _list_inputs(connection: Connection, row: Row[Any], step: PlannedStep | None) -> dict[str, Any]:
-    if row.inputs is not None:
+    if row.inputs is not None and row.item_id is None:
         return {"items": row.inputs}
     if step is None or step.gather or row.item_id is None:
         return {}
