@@ -1,4 +1,4 @@
-"""`python -m magellon.platform.server --home DIR`: the process that owns the ledger. No HTTP here."""
+"""`python -m magellon.platform.server --home DIR`: the process that owns the ledger. With `--web`, also the HTTP interface."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ from magellon.platform.bus.configuration import BusAddress, read_configuration
 from magellon.platform.bus.connection import connect_bus
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
+from magellon.platform.server.http.settings import WebSettings
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
 from magellon.platform.store.home import Home
@@ -18,7 +19,7 @@ from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
 
 
-async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
+async def serve(home: Home, policy: Policy, address: BusAddress, web: WebSettings | None = None) -> None:
     """Until a signal ends it."""
     ledger = Ledger.at(home.ledger)
     ledger.migrate()
@@ -33,9 +34,17 @@ async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
     dispatchers.append(dispatcher)
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
 
+    reception = Reception(dispatcher)
+    opened = contextlib.AsyncExitStack()
+    open_web = [web] if web else []
+
     async def run() -> None:
         await dispatcher.recover()  # nothing new comes in before the past is settled
-        await Reception(dispatcher).open()
+        await reception.open()
+        while open_web:
+            from magellon.platform.server.http.serving import serve_web  # noqa: PLC0415 # FastAPI, where it is wanted
+
+            await opened.enter_async_context(serve_web(dispatcher, reception, open_web.pop()))
         await dispatcher.run()
 
     running = asyncio.create_task(run())
@@ -46,6 +55,7 @@ async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
     finally:
+        await opened.aclose()
         await client.close()
         ledger.close()
 
@@ -55,11 +65,13 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--policy", default="{}")
+    parser.add_argument("--web", help="where to serve HTTP: WebSettings as JSON")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     home = Home.at(arguments.home, arguments.state)
     policy = Policy.model_validate_json(arguments.policy)
-    asyncio.run(serve(home, policy, read_configuration(home.bus_configuration)))
+    web = WebSettings.model_validate_json(arguments.web) if arguments.web else None
+    asyncio.run(serve(home, policy, read_configuration(home.bus_configuration), web))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Numbers of micrographs, in a table of their own so that many can be sorted and filtered; only of results that are current."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from magellon.platform.server.book import Book, split
 from magellon.platform.store.schema import metrics, tasks
@@ -82,7 +82,7 @@ def renew_metrics(book: Book, connection: Connection, job_id: int) -> None:
     enter_metrics(book, connection, numbers)
 
 
-def _enter(book: Book, connection: Connection, rows: Iterable[Row[Any]]) -> None:
+def _enter(book: Book, connection: Connection, rows: Sequence[Any]) -> None:
     speaking: dict[int, set[str]] = {}
     spoken = []
     for row in rows:

@@ -80,7 +80,7 @@ def enter_preview(connection: Connection, item_id: int, description: Description
     }  # fmt: skip
     if row is None:
         named = {"job_id": micrograph.job_id, "item_id": item_id, "step": PREVIEW_STEP, "attempt": 0}
-        number = int(connection.execute(tasks.insert().values(**named, **values)).inserted_primary_key[0])
+        number = int(connection.execute(tasks.insert().values(**named, **values).returning(tasks.c.id)).scalar_one())
     else:
         number = int(row.id)
         connection.execute(update(tasks).where(tasks.c.id == number).values(**values))

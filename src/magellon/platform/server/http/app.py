@@ -3,13 +3,26 @@
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from magellon.platform.people.roles import Role
 from magellon.platform.server.http.problems import PROBLEMS, Problem, add_problem_handlers
-from magellon.platform.server.http.routes import artefacts, backends, events, health, jobs, micrographs, sessions, tasks, tiles
+from magellon.platform.server.http.protection import ProtectionSettings, protect
+from magellon.platform.server.http.routes import (
+    artefacts,
+    backends,
+    events,
+    health,
+    jobs,
+    login,
+    micrographs,
+    people,
+    sessions,
+    tasks,
+    tiles,
+)
 from magellon.platform.server.http.security import require
 from magellon.platform.server.http.services import Services
 
@@ -18,11 +31,11 @@ DESCRIPTION = """Sessions, jobs, tasks and results of Magellon.
 
 Lists come in pages: give `next` of one page as `cursor` for the next. Errors are problem details (RFC 9457). Every request but
 `health` carries a token: `Authorization: Bearer TOKEN`."""
-_ROUTERS = (health, sessions, jobs, tasks, micrographs, tiles, artefacts, backends, events)
+_ROUTERS = (health, sessions, jobs, tasks, micrographs, tiles, artefacts, backends, events, login, people)
 
 
-def create_app(services: Services, routers: tuple[APIRouter, ...] = ()) -> FastAPI:
-    """The application over these services; `routers` are added to its own."""
+def create_app(services: Services, settings: ProtectionSettings | None = None) -> FastAPI:
+    """The application over these services, with its protection around it."""
     app = FastAPI(
         title="Magellon",
         version=version("magellon"),
@@ -34,10 +47,12 @@ def create_app(services: Services, routers: tuple[APIRouter, ...] = ()) -> FastA
         responses=PROBLEMS,
     )
     app.state.services = services
-    for router in (*(module.router for module in _ROUTERS), *routers):
-        app.include_router(router, prefix=PREFIX)
+    for module in _ROUTERS:
+        app.include_router(module.router, prefix=PREFIX)
+    app.include_router(login.pages)
     add_problem_handlers(app)
     _add_description(app)
+    protect(app, settings or ProtectionSettings())
     return app
 
 

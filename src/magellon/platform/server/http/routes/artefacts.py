@@ -12,6 +12,7 @@ from sqlalchemy import Row, select
 
 from magellon.contracts import Record
 from magellon.errors import BadInput, NotThere
+from magellon.platform.people.audit import record_act
 from magellon.platform.people.caller import Caller
 from magellon.platform.people.roles import Role
 from magellon.platform.server.http.files import name_type, send_file
@@ -93,7 +94,7 @@ async def attach_artefact(session_id: Session, new: NewArtefact, served: Served,
         raise BadInput(f"{new.path} is not a file")
     if not path.name.lower().endswith(_SUFFIXES[new.kind]):
         raise BadInput(f"{path.name}: a {new.kind} is one of {', '.join(_SUFFIXES[new.kind])}")
-    values = {
+    values: dict[str, Any] = {
         "kind": new.kind.value, "path": str(path), "detail": new.detail, "created_at": time.time(), "created_by": caller.name,
     }  # fmt: skip
     here = (artefacts.c.session_id == session_id) & (artefacts.c.name == new.name)
@@ -101,6 +102,7 @@ async def attach_artefact(session_id: Session, new: NewArtefact, served: Served,
         if connection.execute(artefacts.update().where(here).values(**values)).rowcount == 0:
             connection.execute(artefacts.insert().values(session_id=session_id, name=new.name, **values))
         row = connection.execute(select(artefacts).where(here)).one()
+        record_act(connection, values["created_at"], caller.name, "attach artefact", f"session {session_id}: {new.name}")
     return _describe(row)
 
 

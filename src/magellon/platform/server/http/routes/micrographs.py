@@ -69,13 +69,13 @@ def _limits() -> dict[str, Any]:
 _Filters: Any = create_model("_Filters", __base__=_Wanted, **_limits())
 
 
-class _ListQuery(_Filters):  # type: ignore[misc] # made above
+class _ListQuery(_Filters):
     sort: str = Field("name", max_length=40, description="name or a metric; `-` before it turns the order round.")
     limit: int = Field(100, ge=1, le=LARGEST_PAGE, description="Most items of the page.")
     cursor: str | None = Field(None, max_length=2000, description="`next` of the page before, same filters and sorting.")
 
 
-class _HistogramQuery(_Filters):  # type: ignore[misc] # made above
+class _HistogramQuery(_Filters):
     metric: list[str] = Field([], max_length=len(METRICS), description="Left out: all.")
     bins: int = Field(40, ge=1, le=MOST_BINS)
 

@@ -9,6 +9,7 @@ from magellon.contracts import Record
 from magellon.platform.people.caller import Caller
 from magellon.platform.people.roles import Role
 from magellon.platform.pipeline.recipe import Recipe, change_recipe, read_recipe
+from magellon.platform.server.http.acts import note_act
 from magellon.platform.server.http.confinement import check_submission_paths
 from magellon.platform.server.http.paging import Page, Pages
 from magellon.platform.server.http.security import require, visible_session, visible_sessions
@@ -73,6 +74,7 @@ async def create_session(new: NewSession, served: Served, caller: Operator) -> J
     submission = Submission(**values)
     await check_submission_paths(served, submission)
     job = await served.entrance.enter_submission(submission)
+    note_act(served, caller, "submit session", new.folder, {"job": job})
     with served.book.ledger.reading() as connection:
         return get_job(connection, job)
 

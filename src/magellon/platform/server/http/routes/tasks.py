@@ -13,6 +13,7 @@ from magellon.contracts import Record
 from magellon.errors import NotThere
 from magellon.platform.people.caller import Caller
 from magellon.platform.people.roles import Role
+from magellon.platform.server.http.acts import note_act
 from magellon.platform.server.http.files import FileView, list_result_files, send_result_file
 from magellon.platform.server.http.log_tail import follow_log, read_log
 from magellon.platform.server.http.paging import Page, Pages
@@ -68,6 +69,7 @@ def get_task(task_id: Task, served: Served, caller: Viewer) -> TaskDetail:
 async def retry_task(task_id: Task, served: Served, caller: Operator) -> TaskDetail:
     """Try a failed or cancelled task again."""
     await served.control.retry_task(task_id)
+    note_act(served, caller, "retry task", task_id)
     with served.book.ledger.reading() as connection:
         return views.get_task(connection, task_id)
 
@@ -76,6 +78,7 @@ async def retry_task(task_id: Task, served: Served, caller: Operator) -> TaskDet
 async def cancel_task(task_id: Task, served: Served, caller: Operator) -> TaskDetail:
     """Cancel a task that has not ended."""
     await served.control.cancel_task(task_id)
+    note_act(served, caller, "cancel task", task_id)
     with served.book.ledger.reading() as connection:
         return views.get_task(connection, task_id)
 
