@@ -53,6 +53,9 @@ class Book:
         """Its plan is about to change."""
         self._jobs.pop(job_id, None)
 
+    def forget_jobs(self) -> None:
+        self._jobs.clear()
+
     @contextmanager
     def changing(self, job_id: int) -> Iterator[None]:
         """Around a transaction that gives a job another plan: whether it succeeds or not, the plan is read anew."""

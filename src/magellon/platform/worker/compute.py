@@ -77,9 +77,9 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
     if value is None:
         value = json.loads(roots.resolve(task.input_file or "").read_bytes())
     record = CONTRACTS[task.category].Input.model_validate(value)
-    log = workshop.logs / f"{task.identity}.log"
+    log = workshop.store.log_path(task.identity)
     with contextlib.suppress(OSError):
-        workshop.logs.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
     return Request(
         category=task.category,
         backend=task.backend,

@@ -67,17 +67,29 @@ class Worker:
         self._subjects = Subjects.of(self._backends)
         self._jobs: dict[str, Job] = {}
         """By identity: the same computation twice at a time would be waste."""
+        self._draining = False
+        self._busy_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has had nothing to do."""
+        return 0.0 if self._jobs else time.monotonic() - self._busy_at
+
+    def drain(self) -> None:
+        """Take no more tasks; `run` returns when those at work are finished."""
+        self._draining = True
+        self._subjects.changed.set()
 
     async def run(self, beat_interval: float) -> None:
-        """Until cancelled; the tasks at work are then given back."""
+        """Until drained, or until cancelled; the tasks at work are then given back."""
         self._roots = await self._refresh_roots()
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._beat(beat_interval))
-                for number in range(self._slots):
-                    group.create_task(self._work(number))
+                beating = group.create_task(self._beat(beat_interval))
+                await asyncio.wait([group.create_task(self._work(number)) for number in range(self._slots)])
+                beating.cancel()
         finally:
             with contextlib.suppress(*BUS_ERRORS):
                 await publish_record(self.client, f"beat.{self.name}", self._describe(leaving=True))
@@ -137,7 +149,7 @@ class Worker:
         output = self._workshop.logs / f"{self.name}-{number}.out"
         async with Children(self._served.finder, self._workshop.threads, output) as children:
             await children.warm(self._backends if self._served.only else ())
-            while True:
+            while not self._draining:
                 message = await self._take(puller)
                 if message is not None:
                     await self._handle(children, message)
@@ -189,6 +201,7 @@ class Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await job.running
             del self._jobs[task.identity]
+            self._busy_at = time.monotonic()
             await self._acknowledge(message)
 
     async def _acknowledge(self, message: Msg) -> None:

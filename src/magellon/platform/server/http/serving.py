@@ -22,15 +22,13 @@ from magellon.platform.server.http.app import create_app
 from magellon.platform.server.http.feed import Feed
 from magellon.platform.server.http.protection import ProtectionSettings
 from magellon.platform.server.http.services import Services
-from magellon.platform.server.http.settings import WebSettings
+from magellon.platform.server.http.settings import ADDRESS_FILE, WebSettings
 from magellon.platform.server.previews import Previewer
 from magellon.platform.server.requests import Reception
 from magellon.platform.store.files import write_atomically
 
 log = logging.getLogger("magellon.http")
 
-ADDRESS_FILE = "server.json"
-"""In the state folder: where the running server answers."""
 _GRACE = 2
 
 

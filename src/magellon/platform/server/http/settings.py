@@ -2,6 +2,9 @@
 
 from magellon.contracts import Record
 
+ADDRESS_FILE = "server.json"
+"""In the state folder: where the running server answers."""
+
 
 class WebSettings(Record):
     """As the process that serves is told."""
