@@ -1,5 +1,6 @@
 """Everything on this machine: bus, server and workers as child processes of a supervisor."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -15,7 +16,9 @@ from magellon.platform.bus.configuration import (
     write_address,
     write_configuration,
 )
+from magellon.platform.launch.launcher import run_launcher
 from magellon.platform.launch.lock import hold_lock
+from magellon.platform.launch.slurm import SlurmPlan, make_launcher
 from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.engines import URL_VARIABLE
 from magellon.platform.store.home import Home
@@ -36,8 +39,8 @@ class LocalPlan(Record):
     policy: str = "{}"
     """The server's `Policy` as JSON."""
     beat: float = 1.0
-    local_workers: bool = True
-    """False where workers are on other machines only."""
+    local: bool = True
+    """Whether this machine computes too."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Site:
     """A NATS server or cluster instead of one of our own."""
     database: str | None = None
     """URL of a PostgreSQL database, without password, instead of a file."""
+    slurm: SlurmPlan | None = None
+    """Workers as pilots in SLURM instead of on this machine."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,14 @@ async def run_locally(home: Home, plan: LocalPlan, site: Site | None = None) -> 
     home.prepare()
     async with hold_lock(home.lock) as lock:
         site = site or Site()
+        launcher = make_launcher(home, site.slurm, site.bus) if site.slurm else None
         address = _choose_bus(home, site)
         supervisor = Supervisor()
         try:
             for program in _list_programs(home, plan, site, lock):
                 await supervisor.keep(program)
-            yield Running(address, supervisor)
+            async with run_launcher(launcher, address) if launcher else contextlib.nullcontext():
+                yield Running(address, supervisor)
         finally:
             await supervisor.stop()
             shutil.rmtree(home.work / WORKER_NAME, ignore_errors=True)  # of a worker too busy to clear up in time
@@ -100,7 +107,7 @@ def _list_programs(home: Home, plan: LocalPlan, site: Site, lock: int) -> list[P
     if site.database is not None:
         server += ["--database", site.database]
     programs.append(Program(SERVER, server, home.logs / "server.log", _UNUSABLE, pass_fds=(lock,)))
-    if plan.local_workers:
+    if plan.local:
         # A worker runs what plugins bring: the ledger's password is not for them.
         known = {name: value for name, value in os.environ.items() if not name.startswith(URL_VARIABLE)}
         programs.append(Program(WORKER, worker, home.logs / "worker.log", _UNUSABLE, (lock,), known))

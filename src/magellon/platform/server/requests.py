@@ -16,6 +16,7 @@ from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
+from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
 from magellon.platform.server.report import make_summary
@@ -49,7 +50,7 @@ class Reception:
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
-        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise}
+        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise, "api.demand": self._count}
 
     async def open(self) -> None:
         """Begin to answer; no change if it does already."""
@@ -113,3 +114,7 @@ class Reception:
             summary = make_summary(self._book, connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(active=False))
             return summary.model_dump(mode="json")
+
+    async def _count(self, data: bytes) -> Any:
+        with self._book.ledger.transaction() as connection:
+            return [demand.model_dump() for demand in count_demand(connection)]
