@@ -3,6 +3,7 @@
 import asyncio
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine import assert_no_debris, hash_results, hash_tree, promoted
@@ -28,16 +29,20 @@ def make_submission(folder: Path, seconds: float = 0.1) -> Submission:
     return Submission(folder=str(folder), recipe=recipe)
 
 
-async def process(
-    home: Home,
-    submission: Submission,
-    site: Site | None,
-    disturb: Callable[[int], None],
-    afterwards: Callable[[], None] | None = None,
-) -> Summary:
-    """`disturb` is called with the number of results whenever it has changed, `afterwards` before the engine stops."""
+@dataclass(frozen=True)
+class Watching:
+    """What a test does meanwhile."""
+
+    disturb: Callable[[int], object] = lambda count: None
+    """Called with the number of results whenever it has changed."""
+    afterwards: Callable[[], object] = lambda: None
+    """Called before the engine stops."""
+
+
+async def process(home: Home, submission: Submission, site: Site | None, watching: Watching, local: bool = True) -> Summary:
+    """`local`: this machine computes, too."""
     home.prepare()
-    plan = LocalPlan(slots=2, policy=POLICY.model_dump_json(), beat=POLICY.beat_interval, local=not (site and site.slurm))
+    plan = LocalPlan(slots=2, policy=POLICY.model_dump_json(), beat=POLICY.beat_interval, local=local)
     async with run_locally(home, plan, site) as running:
         client = await connect_bus(running.address, "test", patience=30)
         try:
@@ -51,18 +56,23 @@ async def process(
                 count = len(promoted(home.root))
                 if count != before:
                     before = count
-                    await asyncio.to_thread(disturb, count)
+                    await asyncio.to_thread(watching.disturb, count)
             failing.cancel()
-            if afterwards:
-                await asyncio.to_thread(afterwards)
+            await asyncio.to_thread(watching.afterwards)
             return following.result()
         finally:
             await client.close()
 
 
-def run(folder: Path, session: Path, site: Site | None = None, disturb: Callable[[int], None] = lambda count: None) -> Path:
+def run(
+    folder: Path,
+    session: Path,
+    site: Site | None = None,
+    disturb: Callable[[int], object] = lambda count: None,
+    seconds: float = 0.1,
+) -> Path:
     home = Home.at(folder / "home")
-    summary = asyncio.run(asyncio.wait_for(process(home, make_submission(session), site, disturb), 300))
+    summary = asyncio.run(asyncio.wait_for(process(home, make_submission(session, seconds), site, Watching(disturb)), 300))
     assert summary.ok
     assert not summary.failures
     assert len(promoted(home.root)) == TASKS

@@ -8,7 +8,7 @@ import pytest
 from authority import Authority
 from batch import Slurm
 from engine import assert_no_debris, count_executions, promoted
-from processing import TASKS, make_submission, process
+from processing import TASKS, Watching, make_submission, process
 from servers import Place, make_server
 
 from magellon.platform.bus.access import find_bus
@@ -48,7 +48,9 @@ def test_a_session_is_processed_by_pilots(
     server.start()
     try:
         submission = make_submission(session, seconds=2.5)
-        summary = asyncio.run(process(home, submission, Site(bus=bus, slurm=plan), look, wait_until_gone))
+        summary = asyncio.run(
+            process(home, submission, Site(bus=bus, slurm=plan), Watching(look, wait_until_gone), local=False)
+        )
     finally:
         server.kill()
     assert summary.ok
