@@ -42,7 +42,7 @@ class Watching:
 async def process(home: Home, submission: Submission, site: Site | None, watching: Watching, local: bool = True) -> Summary:
     """`local`: this machine computes, too."""
     home.prepare()
-    plan = LocalPlan(slots=2, policy=POLICY.model_dump_json(), beat=POLICY.beat_interval, local=local)
+    plan = LocalPlan(slots=2, policy=POLICY.model_dump_json(), beat=POLICY.beat_interval, local_workers=local)
     async with run_locally(home, plan, site) as running:
         client = await connect_bus(running.address, "test", patience=30)
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
+import httpx2
 import jwt
 
 from magellon.contracts import Record
@@ -77,7 +77,7 @@ class OpenIdProvider:
     """One provider; its description and keys are fetched when first needed."""
 
     settings: OpenIdSettings
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     now: Callable[[], float] = time.time
     _description: dict[str, Any] = field(default_factory=dict)
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
@@ -184,10 +184,10 @@ class OpenIdProvider:
                     content += part
                     if len(content) > _LARGEST_ANSWER:
                         raise OpenIdRefused(f"{address} answers more than {_LARGEST_ANSWER} bytes")
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != httpx2.codes.OK:
                     raise OpenIdRefused(f"{address} answers with status {response.status_code}")
-                answer = httpx.Response(200, content=content).json()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+                answer = httpx2.Response(200, content=content).json()
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise Transient(f"the provider does not answer: {address}: {type(error).__name__}") from error
         except ValueError as error:
             raise OpenIdRefused(f"{address} does not answer with JSON") from error

@@ -1,5 +1,7 @@
 """Passwords: what is demanded of them, and argon2id hashes."""
 
+from functools import cached_property
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -29,15 +31,19 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._nobody = self._hasher.hash(make_secret())
+
+    @cached_property
+    def _nobody(self) -> str:
+        return self._hasher.hash(make_secret())
 
     def hash(self, password: str) -> str:
         return self._hasher.hash(password)
 
     def verify(self, kept: str | None, password: str) -> bool:
         """Whether the password is right. Without a hash (unknown user, no password set) it takes as long and is wrong."""
+        nobody = self._nobody  # also when it is not needed, so that the first attempt tells nothing by its time either
         try:
-            right = self._hasher.verify(kept or self._nobody, password)
+            right = self._hasher.verify(kept or nobody, password)
         except (VerificationError, InvalidHashError):
             return False
         return right and kept is not None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -19,6 +20,8 @@ from magellon.platform.pipeline.recipe import list_wanted
 from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
+from magellon.platform.server.placing import read_known_groups
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.store.roots import renew_sample
@@ -45,12 +48,19 @@ class Reception:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._book = dispatcher.book
+        self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
         self._opened = False
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
-        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise, "api.demand": self._count}
+        return {
+            "api.hello": self._greet,
+            "api.submit": self._submit,
+            "api.summary": self._summarise,
+            "api.plugins": self._plugins.answer,
+            "api.demand": self._count,
+        }
 
     async def open(self) -> None:
         """Begin to answer; no change if it does already."""
@@ -98,7 +108,9 @@ class Reception:
         return await asyncio.shield(self._submitting[data])
 
     async def _enter(self, submission: Submission) -> int:
-        found = await asyncio.to_thread(find_session, submission)
+        with self._book.ledger.transaction() as connection:
+            known = read_known_groups(connection, Path(submission.folder).resolve())
+        found = await asyncio.to_thread(find_session, submission, known)
         wanted = list_wanted(submission.recipe)
         catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, wanted)
         with self._book.ledger.transaction() as connection:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,13 @@ from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
+from magellon.platform.server.placing import enter_places
+from magellon.platform.server.settings import apply_settings, name_backends
 from magellon.platform.server.surveying import FRESH, OUTDATED
-from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
-from magellon.platform.sessions.scan import FoundMovie, scan_movies
+from magellon.platform.sessions.definition import Acquisition, clean_name
+from magellon.platform.sessions.found import FoundSession
+from magellon.platform.sessions.importing import check_folder, import_session
+from magellon.platform.sessions.tree import HeaderCache
 from magellon.platform.store.identity import identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
@@ -37,24 +40,19 @@ class Submission(Record):
     """The session still grows: its job goes before others."""
 
 
-@dataclass(frozen=True)
-class FoundSession:
-    """A session's folder, read and checked; made without the ledger, as it takes time."""
+def find_session(
+    submission: Submission, known: Mapping[str, str] | None = None, cache: HeaderCache | None = None
+) -> FoundSession:
+    """Read the folder, the metadata in it and every movie's header.
 
-    folder: Path
-    session: SessionFile
-    movies: list[FoundMovie]
-
-
-def find_session(submission: Submission) -> FoundSession:
-    """Read the folder and every movie's header.
+    Args:
+        known: movie > optics group, of a session that is in the ledger already.
+        cache: what was read before.
 
     Raises:
-        BadInput: as `read_session` and `scan_movies`.
+        BadInput: as `import_session`.
     """
-    folder = Path(submission.folder).resolve()
-    session = read_session(folder, submission.acquisition)
-    return FoundSession(folder, session, scan_movies(folder, session))
+    return import_session(Path(submission.folder).resolve(), submission.acquisition, cache, known)
 
 
 def submit_session(
@@ -69,8 +67,11 @@ def submit_session(
     """
     row = _enter_session(connection, found)
     placement = _Placement(connection, book, row.name, found)
-    plan = make_plan(submission.recipe, catalogue, placement)
+    recipe, catalogue = apply_settings(connection, submission.recipe, catalogue)
+    plan = make_plan(recipe, catalogue, placement)
+    submission = submission.model_copy(update={"recipe": name_backends(recipe, plan)})
     _enter_items(connection, row.id, found, placement)
+    enter_places(connection, row.id, found.places, placement.express)
     _note_vanished(connection, row.id, found)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
@@ -95,8 +96,14 @@ def change_recipe_of_job(
     """
     query = select(sessions.c.id, sessions.c.name).join(jobs, jobs.c.session_id == sessions.c.id).where(jobs.c.id == job)
     session = connection.execute(query).one()
+    kept = {f"{step.category}/{step.backend}" for step in book.job(connection, job).plan.steps}
+    recipe, catalogue = apply_settings(connection, recipe, catalogue, kept)
     plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
-    values = {"plan": plan.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json"), "active": True}
+    values = {
+        "plan": plan.model_dump(mode="json"),
+        "recipe": name_backends(recipe, plan).model_dump(mode="json"),
+        "active": True,
+    }
     connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
     book.forget_job(job)
     return _enter_tasks(connection, job, session.id, plan)
@@ -144,7 +151,7 @@ class _Placement:
 
 def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
     by_folder = select(sessions).where(sessions.c.folder == str(found.folder))
-    definition = found.session.model_dump(mode="json")
+    definition = found.session.model_dump(mode="json", exclude={"places"})
     row = connection.execute(by_folder).one_or_none()
     if row is None:
         taken = {*connection.execute(select(sessions.c.name)).scalars(), *connection.execute(select(roots.c.name)).scalars()}
@@ -256,5 +263,5 @@ def check_submission(submission: Submission, catalogue: Mapping[str, Description
     Raises:
         BadInput: what is wrong.
     """
-    read_session(Path(submission.folder), submission.acquisition)
+    check_folder(Path(submission.folder), submission.acquisition)
     make_plan(submission.recipe, catalogue)

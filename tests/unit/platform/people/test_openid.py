@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -49,32 +49,32 @@ class FakeProvider:
         self.challenges["the-code"] = (query["code_challenge"], query["nonce"])
         return query["state"], "the-code"
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request.url.path)
         match request.url.path:
             case "/realm/.well-known/openid-configuration":
                 places = {"authorization_endpoint": "auth?x=1", "token_endpoint": "token", "jwks_uri": "keys"}
-                return httpx.Response(
+                return httpx2.Response(
                     200, json={"issuer": self.described_issuer, **{name: f"{ISSUER}/{at}" for name, at in places.items()}}
                 )
             case "/realm/keys":
                 public = jwt.algorithms.ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
-                return httpx.Response(200, json={"keys": [{**public, "kid": self.key_id, "use": "sig", "alg": "ES256"}]})
+                return httpx2.Response(200, json={"keys": [{**public, "kid": self.key_id, "use": "sig", "alg": "ES256"}]})
             case "/realm/token":
                 return self._exchange({name: values[0] for name, values in parse_qs(request.content.decode()).items()})
-        return httpx.Response(404)
+        return httpx2.Response(404)
 
-    def _exchange(self, form: dict[str, str]) -> httpx.Response:
+    def _exchange(self, form: dict[str, str]) -> httpx2.Response:
         challenge, nonce = self.challenges.pop(form["code"], ("", ""))
         digest = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
         if digest != challenge or form.get("client_secret") != self.secret:
-            return httpx.Response(400, json={"error": "invalid_grant"})
+            return httpx2.Response(400, json={"error": "invalid_grant"})
         now = int(time.time())
         said = {"iss": ISSUER, "aud": CLIENT, "sub": "42", "iat": now, "exp": now + 300, "nonce": nonce}
         said |= {"preferred_username": "Vera.K"} | self.claims
         said = {name: value for name, value in said.items() if value is not None}
         signed = jwt.encode(said, self.key, "ES256", {"kid": self.key_id})
-        return httpx.Response(200, json={"id_token": self.token(signed), "token_type": "Bearer"})
+        return httpx2.Response(200, json={"id_token": self.token(signed), "token_type": "Bearer"})
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def fake() -> FakeProvider:
 
 @pytest.fixture
 def provider(fake: FakeProvider) -> OpenIdProvider:
-    return OpenIdProvider(SETTINGS, httpx.AsyncClient(transport=httpx.MockTransport(fake.answer)))
+    return OpenIdProvider(SETTINGS, httpx2.AsyncClient(transport=httpx2.MockTransport(fake.answer)))
 
 
 async def visit(provider: OpenIdProvider, fake: FakeProvider) -> Identity:
@@ -114,7 +114,7 @@ def test_the_client_secret_is_read_from_a_file_of_ones_own(tmp_path: Path, fake:
     path.chmod(0o600)
     fake.secret = "s3cret"
     settings = SETTINGS.model_copy(update={"client_secret_file": path})
-    provider = OpenIdProvider(settings, httpx.AsyncClient(transport=httpx.MockTransport(fake.answer)))
+    provider = OpenIdProvider(settings, httpx2.AsyncClient(transport=httpx2.MockTransport(fake.answer)))
     assert asyncio.run(visit(provider, fake)).name == "vera.k"
     path.chmod(0o644)
     with pytest.raises(BadInput, match="chmod 600"):
@@ -179,7 +179,7 @@ def test_a_login_is_finished_once_by_the_browser_that_began_it_and_in_time(
     fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]
-    client = httpx.AsyncClient(transport=httpx.MockTransport(fake.answer))
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(fake.answer))
     provider = OpenIdProvider(SETTINGS, client, lambda: now[0])
 
     async def attempt(browser: str | None = None, again: bool = False, later: float = 0.0) -> None:
@@ -203,7 +203,7 @@ def test_a_login_is_finished_once_by_the_browser_that_began_it_and_in_time(
 
 def test_new_keys_are_fetched_when_the_provider_changes_them(fake: FakeProvider) -> None:
     now = [time.time()]
-    provider = OpenIdProvider(SETTINGS, httpx.AsyncClient(transport=httpx.MockTransport(fake.answer)), lambda: now[0])
+    provider = OpenIdProvider(SETTINGS, httpx2.AsyncClient(transport=httpx2.MockTransport(fake.answer)), lambda: now[0])
 
     async def visits() -> None:
         await visit(provider, fake)
@@ -225,16 +225,16 @@ def test_a_provider_that_is_another_or_not_there(fake: FakeProvider, provider: O
     with pytest.raises(OpenIdRefused, match="https"):
         asyncio.run(OpenIdProvider(plain, provider.client).depart())
 
-    def break_off(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no route")
+    def break_off(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("no route")
 
-    away = OpenIdProvider(SETTINGS, httpx.AsyncClient(transport=httpx.MockTransport(break_off)))
+    away = OpenIdProvider(SETTINGS, httpx2.AsyncClient(transport=httpx2.MockTransport(break_off)))
     with pytest.raises(Transient, match="does not answer"):
         asyncio.run(away.depart())
     for content in (b"x" * (2 << 20), b"no json", b"[]"):
-        odd = httpx.MockTransport(lambda _, content=content: httpx.Response(200, content=content))
+        odd = httpx2.MockTransport(lambda _, content=content: httpx2.Response(200, content=content))
         with pytest.raises(OpenIdRefused):
-            asyncio.run(OpenIdProvider(SETTINGS, httpx.AsyncClient(transport=odd)).depart())
+            asyncio.run(OpenIdProvider(SETTINGS, httpx2.AsyncClient(transport=odd)).depart())
 
 
 def test_an_account_belongs_to_a_subject_and_never_to_a_name(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 from fastapi import Request
 from starlette.responses import Response
 
@@ -45,7 +45,7 @@ class Gate:
 
 
 def open_gate(people: People, openid: OpenIdSettings | None, tls: bool) -> Gate:
-    provider = OpenIdProvider(openid, httpx.AsyncClient(trust_env=True)) if openid else None
+    provider = OpenIdProvider(openid, httpx2.AsyncClient(trust_env=True)) if openid else None
     return Gate(Logins(people), provider, tls)
 
 

@@ -21,7 +21,7 @@ from magellon.platform.people.roles import Role
 from magellon.platform.server.http.gate import STATE_COOKIE, STATE_PATH, Gate, find_gate
 from magellon.platform.server.http.security import authenticate, require
 
-router = APIRouter(prefix="/api/v1", tags=["login"])
+router = APIRouter(tags=["login"])
 pages = APIRouter(include_in_schema=False)
 """For people without the web interface: plain forms."""
 

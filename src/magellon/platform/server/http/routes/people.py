@@ -22,7 +22,7 @@ from magellon.platform.server.http.gate import find_gate
 from magellon.platform.server.http.routes.login import find_address
 from magellon.platform.server.http.security import Id, find_people, require, visible_session
 
-router = APIRouter(prefix="/api/v1", tags=["people"])
+router = APIRouter(tags=["people"])
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}$")]
 NameInPath = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}$")]
@@ -147,6 +147,14 @@ async def change_user(request: Request, caller: Admin, name: NameInPath, change:
         if change.disabled is not None:
             account = acts.disable(name, change.disabled)
     return _user(_find_account(request, account.name))
+
+
+@router.post("/users/{name}/tokens", status_code=201, responses={404: {}, 409: {}})
+async def issue_token_for(request: Request, caller: Admin, name: NameInPath, new: NewToken) -> IssuedToken:
+    """A token of another user, for a program that is to have that user's rights. It is shown once."""
+    _find_account(request, name)
+    with _refusals():
+        return IssuedToken(token=_administer(request, caller).issue_token(name, new.name, new.days))
 
 
 @router.put("/whoami/password", status_code=204, responses={403: {}, 429: {}})
