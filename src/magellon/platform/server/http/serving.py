@@ -23,6 +23,7 @@ from magellon.platform.server.http.feed import Feed
 from magellon.platform.server.http.protection import ProtectionSettings, read_protection_settings
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.http.settings import ADDRESS_FILE, WebSettings
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.previews import Previewer
 from magellon.platform.server.requests import Reception
 from magellon.platform.store.files import write_atomically
@@ -62,6 +63,7 @@ async def serve_web(dispatcher: Dispatcher, reception: Reception, settings: WebS
         feed=feed,
         previews=Previewer(dispatcher),
         dispatcher=dispatcher,
+        plugins=Plugins(dispatcher),
         data=find_data(settings, book.home.root),
     )
     app = create_app(services, plan_protection(settings, book.home.state))
