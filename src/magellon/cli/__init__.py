@@ -18,6 +18,7 @@ from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
 from magellon.cli.up.command import serve_home
 from magellon.cli.user.command import user_app
+from magellon.cli.worker import run_worker
 from magellon.errors import MagellonError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)
 app.command("demo")(run_demo)
+app.command("worker")(run_worker)
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(user_app, name="user")
 

@@ -17,6 +17,7 @@ from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
+from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
 from magellon.platform.server.metrics import renew_metrics
@@ -61,6 +62,7 @@ class Reception:
             "api.submit": self._submit,
             "api.summary": self._summarise,
             "api.plugins": self._plugins.answer,
+            "api.demand": self._count,
         }
 
     async def open(self) -> None:
@@ -145,3 +147,7 @@ class Reception:
             summary = make_summary(self._book, connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(active=False))
             return summary.model_dump(mode="json")
+
+    async def _count(self, data: bytes) -> Any:
+        with self._book.ledger.transaction() as connection:
+            return [demand.model_dump() for demand in count_demand(connection)]
