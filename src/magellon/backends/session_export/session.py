@@ -15,8 +15,10 @@ _BLOCKS = {CORRECTED: "micrographs", FITTED: "micrographs", PICKED: "coordinate_
 NAME = "rlnMicrographName"
 _MOTION = {"total_motion": "rlnAccumMotionTotal", "early_motion": "rlnAccumMotionEarly", "late_motion": "rlnAccumMotionLate"}
 _FIT = {"phase_shift": "rlnPhaseShift", "ctf_score": "rlnCtfFigureOfMerit", "ctf_resolution": "rlnCtfMaxResolution"}
-MICROGRAPH_METRICS = (*_MOTION, "defocus", "astigmatism", *_FIT, "particles")
+MICROGRAPH_METRICS = (*_MOTION, "defocus", "astigmatism", *_FIT, "picks", "particles")
 """Motion in Å summed over steps, defocus and astigmatism in Å, phase shift in degrees, resolution in Å."""
+ALIASES = {"resolution": "ctf_resolution", "score": "ctf_score"}
+"""Names that the same metrics have in the server's queries."""
 PARTICLE_METRICS = {"pick_score": "rlnAutopickFigureOfMerit"}
 
 
@@ -29,6 +31,8 @@ class Session:
     """By file, those of micrographs that exist."""
     optics: Mapping[str, StarTable]
     """By file, their optics tables."""
+    particles: Path | None = None
+    """The particle file itself, not the session's link to it, which may lead to a newer one before this one is read."""
     held: frozenset[str] = frozenset()
     """Names, without folder and suffix, of the micrographs that the filter holds back."""
     metrics: Mapping[str, dict[str, float]] = field(default_factory=dict)
@@ -38,16 +42,21 @@ class Session:
     def name(self) -> str:
         return self.folder.name
 
-    @property
-    def has_particles(self) -> bool:
-        return (self.folder / PARTICLES).exists()
-
     def micrographs(self) -> list[str]:
         """Every micrograph's name in the STAR files, in their order."""
         return list(dict.fromkeys(name for table in self.tables.values() for name in table.texts(NAME)))
 
+    def count_picks(self) -> dict[str, int]:
+        """By micrograph; reads every coordinate file."""
+        table = self.tables.get(PICKED, StarTable())
+        counts = {}
+        for name, file in zip(table.get(NAME, []), table.get("rlnMicrographCoordinates", []), strict=True):
+            counts[name] = sum(block.rows for block in read_star(self.folder / file).values() if "rlnCoordinateX" in block)
+        return counts
+
     def open_particles(self) -> StarStream:
-        return StarStream(self.folder / PARTICLES, "particles")
+        assert self.particles is not None
+        return StarStream(self.particles, "particles")
 
 
 def read_session(folder: Path) -> Session:
@@ -56,6 +65,7 @@ def read_session(folder: Path) -> Session:
     Raises:
         BadInput: there are no results yet, or a file is damaged.
     """
+    particles = (folder / PARTICLES).resolve()
     tables, optics = {}, {}
     for file, block in _BLOCKS.items():
         if (folder / file).exists():
@@ -71,7 +81,9 @@ def read_session(folder: Path) -> Session:
         _add_motion(metrics, tables[CORRECTED], optics[CORRECTED])
     if FITTED in tables:
         _add_fits(metrics, tables[FITTED])
-    return Session(folder, tables, optics, _read_held(folder / "summary.json"), metrics)
+    return Session(
+        folder, tables, optics, particles if particles.exists() else None, _read_held(folder / "summary.json"), metrics
+    )
 
 
 def stem(name: str) -> str:
