@@ -16,5 +16,9 @@ class Transient(MagellonError):
     """Something outside failed and may work later (full disk, busy device, vanished mount). Retried with back-off."""
 
 
+class NotThere(MagellonError):
+    """What was asked for does not exist: a job, a task, a session."""
+
+
 class Cancelled(MagellonError):
     """A person or the platform asked the task to stop. Raised by `Context.progress`."""

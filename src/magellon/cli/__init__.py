@@ -13,6 +13,7 @@ from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
+from magellon.cli.user.command import user_app
 from magellon.errors import MagellonError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)
 app.command("demo")(run_demo)
+app.add_typer(user_app, name="user")
 
 
 def main() -> None:

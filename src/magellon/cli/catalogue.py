@@ -8,6 +8,8 @@ from magellon.contracts import CONTRACTS
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
 from magellon.platform.pipeline.catalogue import read_catalogue
+from magellon.platform.store.environments import CataloguePlace
+from magellon.platform.store.home import DEFAULT_HOME, find_plugins_folder
 
 
 def read_descriptions(only: Sequence[str] = ()) -> list[Description]:
@@ -23,7 +25,12 @@ def read_descriptions(only: Sequence[str] = ()) -> list[Description]:
     def place(each: Description) -> tuple[int, str]:
         return order.index(each.category) if each.category in order else len(order), each.key
 
-    return sorted(read_catalogue(_cache_file(), only).values(), key=place)
+    return sorted(read_catalogue(CataloguePlace(_cache_file(), find_plugins()), only).values(), key=place)
+
+
+def find_plugins() -> Path:
+    """The plugins of whoever names no home."""
+    return find_plugins_folder(DEFAULT_HOME)
 
 
 def _cache_file() -> Path | None:

@@ -31,6 +31,15 @@ def simulate(context: typer.Context) -> None:
 
 def _out(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the session; made if needed.", show_default=False)],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="What the other options change single values of: typical, demo, reference (strong drift, clean ice), "
+            "hard (everything at its worst, up to 1 % anisotropic magnification and 2 % error of the pixel size) or tiny. "
+            "The defaults shown are those of typical.",
+            rich_help_panel="Session",
+        ),
+    ] = "typical",
 ) -> None: ...
 
 
@@ -41,7 +50,7 @@ def make_command() -> Any:
 
     def command(**values: Any) -> None:
         given = {group: collect_params(each, values) for group, each in parameters.items()}
-        run_simulation(values["out"].absolute(), make_spec(models, given))
+        run_simulation(values["out"].absolute(), make_spec(find_preset(values["preset"]), models, given))
 
     signature = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in inspect.signature(_out).parameters.values()]
     for group, each in parameters.items():
@@ -67,18 +76,24 @@ def _explain(parameter: Parameter) -> Parameter:
     return dataclasses.replace(parameter, description=parameter.description + RANGE_NOTE)
 
 
-def make_spec(models: dict[str, type[Params]], given: dict[str, dict[str, Any]]) -> "SessionSpec":
-    """The specification with what was given in place of its defaults.
+def find_preset(name: str) -> "SessionSpec":
+    """Raises BadInput for an unknown name."""
+    from magellon.simulation.presets import PRESETS
+
+    if name not in PRESETS:
+        raise BadInput(f"--preset = {name!r}: not one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def make_spec(base: "SessionSpec", models: dict[str, type[Params]], given: dict[str, dict[str, Any]]) -> "SessionSpec":
+    """The base with what was given in place of its values.
 
     Raises:
         BadInput: a value of the wrong kind or out of its limits.
     """
-    from magellon.simulation.spec import SessionSpec
-
     checked = {group: _check(models[group], values) for group, values in given.items()}
-    defaults = SessionSpec()
-    groups = {group: dataclasses.replace(getattr(defaults, group), **checked[group]) for group in GROUPS}
-    return SessionSpec(**checked[""], **groups)
+    groups = {group: dataclasses.replace(getattr(base, group), **checked[group]) for group in GROUPS}
+    return dataclasses.replace(base, **checked[""], **groups)
 
 
 def _check(model: type[Params], values: dict[str, Any]) -> dict[str, Any]:

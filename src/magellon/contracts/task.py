@@ -35,6 +35,8 @@ class Task(Record):
     inputs: dict[str, Any] = Field(default_factory=dict)
     """What the identity was made of; kept with the result."""
     seed: int
+    urgent: bool = False
+    """Of a job that goes before others."""
 
 
 class Started(Record):
@@ -83,3 +85,8 @@ class Beat(Record):
     incarnation: str
     slots: int
     running: tuple[Running, ...] = ()
+    backends: tuple[str, ...] = ()
+    """`category/name` of what it serves."""
+    host: str = ""
+    leaving: bool = False
+    """Its last one: it was asked to stop."""

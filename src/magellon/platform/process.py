@@ -22,9 +22,7 @@ from magellon.platform.server.policy import Policy
 from magellon.platform.server.report import Progress, Summary
 from magellon.platform.server.submitting import Submission, check_submission
 from magellon.platform.sessions.definition import Acquisition
-from magellon.platform.store.home import Home
-
-DEFAULT_HOME = Path("~/magellon")
+from magellon.platform.store.home import DEFAULT_HOME, Home
 
 
 @dataclass(frozen=True)

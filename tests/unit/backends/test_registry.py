@@ -13,6 +13,7 @@ from magellon.backends.registry import Installed, find_backends, import_backend,
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
 from magellon.platform.pipeline.catalogue import list_backends, read_catalogue
+from magellon.platform.store.environments import CataloguePlace
 
 
 @pytest.fixture
@@ -62,11 +63,12 @@ def test_descriptions_are_one_line_each_and_only_those_asked_for() -> None:
 @pytest.mark.usefixtures("extra")
 def test_the_catalogue_is_cached_until_a_package_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "backends.json"
+    place = CataloguePlace(cache)
     assert "fft/fake" in list_backends()
-    first = read_catalogue(cache, ["fft/fake"])
+    first = read_catalogue(place, ["fft/fake"])
     assert list(first) == ["fft/fake"]
     monkeypatch.setattr(sys, "executable", "/nowhere/python")  # a second description would fail
-    assert read_catalogue(cache, ["fft/fake"]) == first
+    assert read_catalogue(place, ["fft/fake"]) == first
     cache.write_text("{not json")
     with pytest.raises(BadInput, match="cannot be described"):
-        read_catalogue(cache, ["fft/fake"])
+        read_catalogue(place, ["fft/fake"])

@@ -1,5 +1,6 @@
 """Flags of `magellon simulate` are the fields of its specification."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from magellon.cli import app
 from magellon.cli.dataclass_schema import read_docstrings
 from magellon.errors import BadInput
 from magellon.simulation.phantoms import phantom_names
+from magellon.simulation.presets import PRESETS
 from magellon.simulation.spec import MotionRanges, SessionSpec
 
 
@@ -53,6 +55,19 @@ def test_flags_reach_fields_and_ranges(asked: list[SessionSpec]) -> None:
     assert (spec.movies, spec.format, spec.spherical_aberration, spec.exposure_per_frame) == (3, "eer", 1.4, 0.5)
     assert spec.optics.defocus == (9000.0, 12000.0)
     assert spec.motion == MotionRanges(net=(15.0, 15.0))
+
+
+def test_single_values_of_a_preset_are_changed(asked: list[SessionSpec]) -> None:
+    assert CliRunner().invoke(app, ["simulate", "somewhere", "--preset", "hard", "--movies", "3", "--net", "15"]).exit_code == 0
+    hard = PRESETS["hard"]
+    assert asked == [replace(hard, movies=3, motion=replace(hard.motion, net=(15.0, 15.0)))]
+
+
+def test_an_unknown_preset_is_refused(asked: list[SessionSpec]) -> None:
+    result = CliRunner().invoke(app, ["simulate", "somewhere", "--preset", "easy"])
+    assert isinstance(result.exception, BadInput)
+    assert "'easy': not one of typical, demo" in str(result.exception)
+    assert asked == []
 
 
 def test_help_shows_units_and_defaults() -> None:

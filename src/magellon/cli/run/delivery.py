@@ -12,8 +12,9 @@ from magellon.cli.run.inputs import with_inputs_absolute
 from magellon.cli.run.request import Request
 from magellon.contracts import Micrograph, Movie, SessionItem, SessionStarInput
 from magellon.errors import MagellonError
-from magellon.platform.worker.child import Child, TaskFailure
 from magellon.platform.worker.child import Request as Task
+from magellon.platform.worker.child import TaskFailure
+from magellon.platform.worker.children import Children
 
 GATHER = ("session_star", "relion")
 
@@ -53,7 +54,7 @@ def _replace(path: Path, text: str) -> Path:
     return path
 
 
-async def write_star_files(child: Child, outcomes: Sequence[Outcome], request: Request) -> list[Path]:
+async def write_star_files(child: Children, outcomes: Sequence[Outcome], request: Request) -> list[Path]:
     """Gather the items into RELION's STAR files, by the same backend as the pipeline. The folder is a RELION project.
 
     Movies and micrographs that lie elsewhere are linked into it, as RELION wants every name below its project folder.
@@ -114,7 +115,7 @@ def _folder_of(items: Sequence[SessionItem], request: Request) -> str:
     return MICROGRAPHS if any(each.path.parent != request.out for each in given) else ""
 
 
-async def _gather(child: Child, gather: SessionStarInput, request: Request) -> list[Path]:
+async def _gather(child: Children, gather: SessionStarInput, request: Request) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix=".gathering-", dir=request.out) as workdir:
         try:
             await child.run(Task(*GATHER, params={}, input=with_inputs_absolute(gather), workdir=workdir))

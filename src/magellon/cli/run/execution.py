@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magellon.cli.catalogue import find_plugins
 from magellon.cli.run.inputs import Item, with_inputs_absolute
 from magellon.cli.run.request import Request
 from magellon.contracts import CONTRACTS, Record
 from magellon.platform.pipeline.identity import derive_seed
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.worker.child import Child, Done, TaskFailure
+from magellon.platform.worker.child import Done, TaskFailure
 from magellon.platform.worker.child import Request as Task
+from magellon.platform.worker.children import Children, PythonFinder
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,20 @@ def fill_cores(items: int, jobs: int | None, threads: int | None) -> Slots:
 
 
 @asynccontextmanager
-async def open_children(slots: Slots) -> AsyncIterator[list[Child]]:
+async def open_children(slots: Slots) -> AsyncIterator[list[Children]]:
     """Children that start when they get their first task, and end with the block."""
+    finder = PythonFinder(find_plugins())
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Child(threads=slots.threads)) for _ in range(slots.children)]
+        yield [await stack.enter_async_context(Children(finder, slots.threads)) for _ in range(slots.children)]
 
 
-async def run_items(children: Sequence[Child], items: Sequence[Item], request: Request, watch: Watch) -> list[Outcome]:
+async def run_items(children: Sequence[Children], items: Sequence[Item], request: Request, watch: Watch) -> list[Outcome]:
     """Run every item; one that fails does not stop the others. Results keep the order of the items."""
     outcomes: dict[int, Outcome] = {}
     queue = iter(enumerate(items))
     with tempfile.TemporaryDirectory(prefix=".running-", dir=request.out) as base:
 
-        async def serve(child: Child) -> None:
+        async def serve(child: Children) -> None:
             for index, item in queue:
                 outcomes[index] = await _run_one(child, item, request, Path(base) / str(index))
                 watch(outcomes[index])
@@ -80,7 +83,7 @@ async def run_items(children: Sequence[Child], items: Sequence[Item], request: R
     return [outcomes[index] for index in range(len(items))]
 
 
-async def _run_one(child: Child, item: Item, request: Request, workdir: Path) -> Outcome:
+async def _run_one(child: Children, item: Item, request: Request, workdir: Path) -> Outcome:
     task = Task(
         category=request.category,
         backend=request.backend,

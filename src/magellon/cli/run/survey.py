@@ -15,11 +15,12 @@ from magellon.contracts.description import Description
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
 from magellon.errors import BadInput
 from magellon.platform.pipeline.identity import derive_seed
-from magellon.platform.worker.child import Child, TaskFailure
 from magellon.platform.worker.child import Request as Task
+from magellon.platform.worker.child import TaskFailure
+from magellon.platform.worker.children import Children
 
 
-async def survey_items(child: Child, items: Sequence[Item], request: Request) -> list[Item]:
+async def survey_items(child: Children, items: Sequence[Item], request: Request) -> list[Item]:
     """The items with the surveyed diameter in their inputs; as they are where it is given or cannot be asked for.
 
     Raises:
@@ -51,7 +52,7 @@ def _find_backend(items: Sequence[Item], request: Request) -> Description | None
 
 
 async def _survey_sample(
-    child: Child, inputs: dict[str, PickingInput], request: Request, backend: Description, workdir: Path
+    child: Children, inputs: dict[str, PickingInput], request: Request, backend: Description, workdir: Path
 ) -> SurveyOutput:
     """Survey the first micrographs by name, passing over any that cannot be read."""
     names = sorted(inputs)

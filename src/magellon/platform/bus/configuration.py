@@ -6,22 +6,36 @@ import re
 import secrets
 import socket
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from magellon.errors import BadInput
 from magellon.io.files import replacing
 
+CONFIGURATION_FILE, ADDRESS_FILE = "nats.conf", "address.json"
 SYNC_INTERVAL = "2s"
 """Never below a second: the ledger is the truth, the bus may lose its last moments."""
 
 
 @dataclass(frozen=True)
 class BusAddress:
-    """A NATS server and the token it asks for."""
+    """A NATS server, or the servers of a cluster, and how to be let in."""
 
     url: str
-    token: str | None = None
+    """`nats://host:port` or `tls://host:port`; several, separated by commas, are one cluster."""
+    token: str | None = field(default=None, repr=False)
+    ca: str | None = None
+    """File with the certificates that vouch for the servers; left out, those the machine trusts."""
+    credentials: str | None = None
+    """File with what the servers ask for, see `bus.access`."""
+
+    @property
+    def servers(self) -> list[str]:
+        return [url.strip() for url in self.url.split(",") if url.strip()]
+
+    @property
+    def secure(self) -> bool:
+        return self.ca is not None or any(url.startswith("tls://") for url in self.servers)
 
 
 def find_nats_server() -> Path:
@@ -94,3 +108,24 @@ def read_configuration(path: Path) -> BusAddress:
     if not port or not token:
         raise BadInput(f"{path} is not a bus configuration of Magellon")
     return BusAddress(f"nats://127.0.0.1:{port[1]}", token[1])
+
+
+def write_address(path: Path, address: BusAddress) -> None:
+    """Keep how to reach a bus that somebody else runs, readable by this user alone."""
+    with replacing(path) as partial, open(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        json.dump(asdict(address), file)
+
+
+def read_address(folder: Path) -> BusAddress:
+    """The bus that a home uses: a site's own if its address is there, else the one Magellon starts.
+
+    Raises:
+        BadInput: neither is configured.
+    """
+    path = folder / ADDRESS_FILE
+    if not path.exists():
+        return read_configuration(folder / CONFIGURATION_FILE)
+    try:
+        return BusAddress(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"{path} does not say where the bus is: {error}") from error

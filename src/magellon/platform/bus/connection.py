@@ -10,6 +10,7 @@ from nats.js.errors import Error as JetStreamError
 
 from magellon.contracts import Record
 from magellon.errors import Transient
+from magellon.platform.bus.access import list_access
 from magellon.platform.bus.configuration import BusAddress
 
 log = logging.getLogger("magellon.bus")
@@ -18,6 +19,7 @@ BUS_ERRORS = (NatsError, JetStreamError, TimeoutError, ConnectionError, OSError)
 """What a bus that is away, or lost its store, makes any call raise."""
 
 _PUBLISH_TIMEOUT = 2.0
+_MOST_REASONS = 3
 
 
 async def connect_bus(
@@ -26,21 +28,25 @@ async def connect_bus(
     """Connect, and reconnect for ever afterwards.
 
     Raises:
-        Transient: the server could not be reached within `patience` seconds.
+        Transient: no server could be reached within `patience` seconds; why.
+        BadInput: the files with certificates or credentials cannot be used.
     """
+    said: dict[str, None] = {}
 
     async def report_error(error: Exception) -> None:
+        if len(said) < _MOST_REASONS:
+            said[str(error) or type(error).__name__] = None
         log.debug("bus: %s", error)
 
     client = Client()
     connecting = client.connect(
-        address.url,
-        token=address.token,
+        address.servers,
+        **list_access(address),
         name=name,
         allow_reconnect=True,
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.25,  # type: ignore[arg-type] # any number of seconds will do
-        connect_timeout=2,
+        connect_timeout=5 if address.secure else 2,
         ping_interval=5,
         max_outstanding_pings=2,
         error_cb=report_error,
@@ -50,7 +56,8 @@ async def connect_bus(
         await asyncio.wait_for(connecting, patience)  # left alone, it would try a wrong token for ever
     except BUS_ERRORS as error:
         await client.close()
-        raise Transient(f"the bus at {address.url} does not answer: {error or type(error).__name__}") from error
+        why = "; ".join(said) or str(error) or type(error).__name__
+        raise Transient(f"the bus at {address.url} cannot be reached: {why}") from error
     return client
 
 

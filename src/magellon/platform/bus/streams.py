@@ -10,18 +10,31 @@ EVENT_SUBJECT = "event"
 ACKNOWLEDGE_WITHIN = 30.0
 """Seconds after which a task whose worker fell silent is given to another one. Workers extend it while they compute."""
 _DUPLICATE_WINDOW = 30.0
+_REPLICAS = 3
 
 
-def task_subject(category: str, backend: str) -> str:
-    return f"task.{category}.{backend}"
+_URGENT = "urgent"
 
 
-def consumer_name(category: str, backend: str) -> str:
-    return f"{category}__{backend}"
+def task_subject(category: str, backend: str, urgent: bool = False) -> str:
+    """Urgent tasks have a lane of their own, which workers look at first."""
+    return f"task.{category}.{backend}.{_URGENT}" if urgent else f"task.{category}.{backend}"
+
+
+def consumer_name(category: str, backend: str, urgent: bool = False) -> str:
+    return f"{category}__{backend}__{_URGENT}" if urgent else f"{category}__{backend}"
+
+
+def count_replicas(client: Client) -> int:
+    """On how many servers a stream is kept: three on a cluster, so that one may die."""
+    return _REPLICAS if client._server_info.get("cluster") else 1
 
 
 async def ensure_streams(client: Client) -> None:
-    """Make both streams and the ledger's consumer; no change if they are there."""
+    """Make both streams and the ledger's consumer; no change if they are there.
+
+    On a cluster of fewer than three servers with JetStream it raises what the cluster says about that.
+    """
     manager = client.jetstream(timeout=5)
     for name, subjects in ((TASKS, "task.>"), (EVENTS, f"{EVENT_SUBJECT}.>")):
         await manager.add_stream(
@@ -32,6 +45,7 @@ async def ensure_streams(client: Client) -> None:
                 storage=StorageType.FILE,
                 discard=DiscardPolicy.NEW,
                 duplicate_window=_DUPLICATE_WINDOW,
+                num_replicas=count_replicas(client),
             )
         )
     await manager.add_consumer(
@@ -42,13 +56,13 @@ async def ensure_streams(client: Client) -> None:
     )
 
 
-async def ensure_task_consumer(client: Client, category: str, backend: str) -> None:
-    """Make the one durable consumer of a backend's tasks; no change if it is there."""
+async def ensure_task_consumer(client: Client, category: str, backend: str, urgent: bool = False) -> None:
+    """Make the one durable consumer of a lane of a backend's tasks; no change if it is there."""
     await client.jetstream(timeout=5).add_consumer(
         TASKS,
         ConsumerConfig(
-            durable_name=consumer_name(category, backend),
-            filter_subject=task_subject(category, backend),
+            durable_name=consumer_name(category, backend, urgent),
+            filter_subject=task_subject(category, backend, urgent),
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACKNOWLEDGE_WITHIN,
             max_ack_pending=100000,

@@ -1,5 +1,6 @@
 """Everything on this machine: bus, server and workers as child processes of a supervisor."""
 
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -7,13 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from magellon.contracts import Record
-from magellon.platform.bus.configuration import BusAddress, find_nats_server, write_configuration
+from magellon.platform.bus.configuration import (
+    ADDRESS_FILE,
+    BusAddress,
+    find_nats_server,
+    write_address,
+    write_configuration,
+)
 from magellon.platform.launch.lock import hold_lock
 from magellon.platform.launch.supervisor import Program, Supervisor
+from magellon.platform.store.engines import URL_VARIABLE
 from magellon.platform.store.home import Home
 
 BUS, SERVER, WORKER = "bus", "server", "worker"
 WORKER_NAME = "local"
+_UNUSABLE = frozenset({78})
+"""Exit status of a process that says why starting it again would not help."""
 
 
 class LocalPlan(Record):
@@ -26,6 +36,18 @@ class LocalPlan(Record):
     policy: str = "{}"
     """The server's `Policy` as JSON."""
     beat: float = 1.0
+    local_workers: bool = True
+    """False where workers are on other machines only."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What others run for this server. Their secrets are in files or the environment, so that nothing of them is here."""
+
+    bus: BusAddress | None = None
+    """A NATS server or cluster instead of one of our own."""
+    database: str | None = None
+    """URL of a PostgreSQL database, without password, instead of a file."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +59,19 @@ class Running:
 
 
 @asynccontextmanager
-async def run_locally(home: Home, plan: LocalPlan) -> AsyncIterator[Running]:
-    """Start all; stop all at the end, whatever the end is.
+async def run_locally(home: Home, plan: LocalPlan, site: Site | None = None) -> AsyncIterator[Running]:
+    """Start all that this machine runs; stop it at the end, whatever the end is.
 
     Raises:
         BadInput: the home cannot be used, or another supervisor works in it.
     """
     home.prepare()
     async with hold_lock(home.lock) as lock:
-        address = write_configuration(home.bus_configuration)
+        site = site or Site()
+        address = _choose_bus(home, site)
         supervisor = Supervisor()
         try:
-            for program in _list_programs(home, plan, lock):
+            for program in _list_programs(home, plan, site, lock):
                 await supervisor.keep(program)
             yield Running(address, supervisor)
         finally:
@@ -56,15 +79,29 @@ async def run_locally(home: Home, plan: LocalPlan) -> AsyncIterator[Running]:
             shutil.rmtree(home.work / WORKER_NAME, ignore_errors=True)  # of a worker too busy to clear up in time
 
 
-def _list_programs(home: Home, plan: LocalPlan, lock: int) -> list[Program]:
+def _choose_bus(home: Home, site: Site) -> BusAddress:
+    if site.bus is None:
+        (home.bus / ADDRESS_FILE).unlink(missing_ok=True)
+        return write_configuration(home.bus_configuration)
+    write_address(home.bus / ADDRESS_FILE, site.bus)
+    return site.bus
+
+
+def _list_programs(home: Home, plan: LocalPlan, site: Site, lock: int) -> list[Program]:
     place = ["--home", str(home.root), "--state", str(home.state)]
     python = [sys.executable, "-m"]
     server = [*python, "magellon.platform.server", *place, "--policy", plan.policy]
     worker = [*python, "magellon.platform.worker", *place, "--name", WORKER_NAME, "--slots", str(plan.slots)]
     worker += ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
-    bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
-    return [
-        Program(BUS, bus, home.logs / "bus.log", pass_fds=(lock,)),
-        Program(SERVER, server, home.logs / "server.log", pass_fds=(lock,)),
-        Program(WORKER, worker, home.logs / "worker.log", final_statuses=frozenset({78}), pass_fds=(lock,)),
-    ]
+    programs = []
+    if site.bus is None:
+        bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
+        programs.append(Program(BUS, bus, home.logs / "bus.log", pass_fds=(lock,)))
+    if site.database is not None:
+        server += ["--database", site.database]
+    programs.append(Program(SERVER, server, home.logs / "server.log", _UNUSABLE, pass_fds=(lock,)))
+    if plan.local_workers:
+        # A worker runs what plugins bring: the ledger's password is not for them.
+        known = {name: value for name, value in os.environ.items() if not name.startswith(URL_VARIABLE)}
+        programs.append(Program(WORKER, worker, home.logs / "worker.log", _UNUSABLE, (lock,), known))
+    return programs

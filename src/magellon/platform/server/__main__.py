@@ -5,22 +5,38 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from pathlib import Path
 
-from magellon.platform.bus.configuration import BusAddress, read_configuration
+from magellon.errors import BadInput, Transient
+from magellon.platform.bus.configuration import BusAddress, read_address
 from magellon.platform.bus.connection import connect_bus
+from magellon.platform.logs import start_logging
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
+from magellon.platform.server.outages import refuse_second_server, work_through_outages
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
+from magellon.platform.store.engines import find_database
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
 
+log = logging.getLogger("magellon.server")
 
-async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
-    """Until a signal ends it."""
-    ledger = Ledger.at(home.ledger)
+UNUSABLE_STATUS = 78
+"""EX_CONFIG: starting again would not help."""
+_DATABASE_PATIENCE = 60.0
+
+
+async def serve(home: Home, policy: Policy, address: BusAddress, database: str | None = None) -> None:
+    """Until a signal ends it.
+
+    Raises:
+        BadInput: the database or the bus cannot be used, or another server uses it.
+    """
+    ledger = Ledger(database) if database else Ledger.at(home.ledger)
+    ledger.await_database(_DATABASE_PATIENCE)
     ledger.migrate()
     dispatchers: list[Dispatcher] = []
 
@@ -29,16 +45,19 @@ async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
             await dispatcher.meet_new_bus()
 
     client = await connect_bus(address, "server", meet_new_bus)
+    await refuse_second_server(client)
     dispatcher = Dispatcher(Book(ledger, home, policy, ResultStore(home.results)), client)
     dispatchers.append(dispatcher)
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
 
+    reception = Reception(dispatcher)
+
     async def run() -> None:
         await dispatcher.recover()  # nothing new comes in before the past is settled
-        await Reception(dispatcher).open()
+        await reception.open()
         await dispatcher.run()
 
-    running = asyncio.create_task(run())
+    running = asyncio.create_task(work_through_outages(dispatcher.book, run))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
@@ -50,17 +69,26 @@ async def serve(home: Home, policy: Policy, address: BusAddress) -> None:
         ledger.close()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--policy", default="{}")
+    parser.add_argument("--database", metavar="URL", help="a site's PostgreSQL; left out, a file in the state folder")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    start_logging()
     home = Home.at(arguments.home, arguments.state)
     policy = Policy.model_validate_json(arguments.policy)
-    asyncio.run(serve(home, policy, read_configuration(home.bus_configuration)))
+    try:
+        asyncio.run(serve(home, policy, read_address(home.bus), find_database(arguments.database)))
+    except BadInput as error:
+        log.error("%s", error)
+        return UNUSABLE_STATUS
+    except Transient as error:
+        log.error("%s", error)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,20 +4,21 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, String, bindparam, case, func, null, select, update
 
 from magellon.platform.pipeline.advance import OPEN, State, advance_item
 from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
-from magellon.platform.server.surveying import advance_surveys, find_results, find_surveys
+from magellon.platform.server.surveying import FRESH, OUTDATED, advance_surveys, find_results, find_surveys
 from magellon.platform.store.schema import items, jobs, tasks
 
 _set_state = (
     update(tasks)
     .where(tasks.c.id == bindparam("of_task"))
     .values(state=bindparam("new_state"), reason=bindparam("new_reason"), kind=bindparam("new_kind"), published=False)
+    .values(former=case((bindparam("new_state", type_=String) == "completed", null()), else_=OUTDATED))
 )
 
 
@@ -57,13 +58,14 @@ def advance_items(book: Book, connection: Connection, job_id: int, item_ids: lis
     job = book.job(connection, job_id)
     completed: list[int] = []
     numbers = sorted(set(item_ids))
+    renew = revised
     while numbers:
         for part in split(numbers):
             completed += _advance_part(book, connection, job, part)
         moved, done = advance_surveys(book, connection, job, revised)
         completed += done
         numbers, revised = (sorted(list_items(connection, job_id)), False) if moved else ([], False)
-    return completed + _advance_gathers(book, connection, job)
+    return completed + _advance_gathers(book, connection, job, renew)
 
 
 def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: list[int]) -> list[int]:
@@ -121,17 +123,22 @@ def _moved(state: State, before: State) -> bool:
     return state.state in ("held", "skipped") and state.reason != before.reason
 
 
-def _advance_gathers(book: Book, connection: Connection, job: JobFacts) -> list[int]:
+def _advance_gathers(book: Book, connection: Connection, job: JobFacts, revised: bool) -> list[int]:
+    """Make gathers due when all items are settled; one that was cancelled stays so until it is retried or the job `revised`."""
     if not job.plan.gathers:
         return []
     of_job = select(tasks).where(tasks.c.job_id == job.id)
     open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
     found = connection.execute(of_job.where(tasks.c.item_id.is_(None)))
     rows = {row.step: row for row in found if row.step in {step.key for step in job.plan.gathers}}
+    if revised:
+        _revive_gathers(connection, [row.id for row in rows.values() if row.state == "cancelled"])
+        rows = {row.step: row for row in connection.execute(of_job.where(tasks.c.id.in_([row.id for row in rows.values()])))}
     if connection.execute(open_item.limit(1)).first():
-        late = [row.id for row in rows.values() if row.state not in ("waiting", "running")]
+        late = [row.id for row in rows.values() if row.state not in ("waiting", "running", "cancelled")]
         if late:
-            connection.execute(update(tasks).where(tasks.c.id.in_(late)).values(state="waiting", published=False))
+            values = {"state": "waiting", "published": False, "former": OUTDATED}
+            connection.execute(update(tasks).where(tasks.c.id.in_(late)).values(**values))
         return []
     inputs = list_gather_inputs(job.plan, settle_items(connection, job))
     return [
@@ -141,12 +148,17 @@ def _advance_gathers(book: Book, connection: Connection, job: JobFacts) -> list[
     ]
 
 
+def _revive_gathers(connection: Connection, numbers: list[int]) -> None:
+    if numbers:
+        connection.execute(update(tasks).where(tasks.c.id.in_(numbers)).values(**FRESH))
+
+
 def _advance_gather(connection: Connection, row: Row[Any], identity: str) -> int | None:
-    if row.identity == identity and row.state not in ("waiting", "skipped"):
+    if row.state == "cancelled" or (row.identity == identity and row.state not in ("waiting", "skipped")):
         return None
     there = identity in find_results(connection, [identity])
-    values = {"identity": identity, "state": "completed" if there else "pending", "published": False, "failures": 0, "lost": 0}
-    connection.execute(update(tasks).where(tasks.c.id == row.id).values(**values, reason=None, kind=None, not_before=0.0))
+    values = {"identity": identity, "state": "completed" if there else "pending", "former": null() if there else OUTDATED}
+    connection.execute(update(tasks).where(tasks.c.id == row.id).values(**{**FRESH, **values}))
     return int(row.id) if there else None
 
 

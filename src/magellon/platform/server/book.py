@@ -1,7 +1,9 @@
 """What the server keeps at hand while it works on the ledger: plans and session names by job, outputs by identity."""
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,24 @@ class Book:
     def forget_job(self, job_id: int) -> None:
         """Its plan is about to change."""
         self._jobs.pop(job_id, None)
+
+    def forget_jobs(self) -> None:
+        self._jobs.clear()
+
+    @contextmanager
+    def changing(self, job_id: int) -> Iterator[None]:
+        """Around a transaction that gives a job another plan: whether it succeeds or not, the plan is read anew."""
+        self.forget_job(job_id)
+        try:
+            yield
+        except BaseException:
+            self.forget_job(job_id)
+            raise
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since 1970, by a clock that a person may set."""
+        return time.time()
 
     def keep_output(self, identity: str, output: dict[str, Any]) -> None:
         self._outputs[identity] = output

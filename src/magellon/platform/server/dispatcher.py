@@ -5,13 +5,14 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
-from magellon.contracts.task import Beat, Task
+from magellon.contracts.task import Beat, Running, Task
 from magellon.platform.bus.connection import BUS_ERRORS, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import (
@@ -40,6 +41,9 @@ _TICK = 0.25
 _QUIET = 0.3
 """Seconds without an event after which the ledger counts as up to date at the start."""
 
+Lane = tuple[str, str, bool]
+"""Category, backend, whether urgent."""
+
 
 class Dispatcher:
     """One task for events, one for the clock; the ledger is touched between awaits only, so they never interleave."""
@@ -49,8 +53,9 @@ class Dispatcher:
         self.client = client
         self.watch = Watch(book.policy.lost_after)
         self._puller = Puller(client, EVENTS)
-        self._consumers: set[tuple[str, str]] = set()
+        self._consumers: set[Lane] = set()
         self._publishing = asyncio.Lock()
+        self._something_due = asyncio.Event()
         self._missing_before: set[int] = set()
         self._dirty: set[int] = set()
         self._settled: set[int] = set()
@@ -62,6 +67,7 @@ class Dispatcher:
         """After `recover`, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_events())
+            group.create_task(self._keep_publishing())
             group.create_task(self._keep_time())
 
     # Taking in
@@ -86,7 +92,7 @@ class Dispatcher:
             with contextlib.suppress(*BUS_ERRORS):  # comes again, and changes nothing then
                 await message.ack()
         if batch:
-            await self.publish()
+            self.ask_to_publish()
         return len(messages)
 
     def _move_on(self, connection: Connection, touched: list[int], seen: Iterable[int] = ()) -> None:
@@ -94,8 +100,8 @@ class Dispatcher:
         link_tasks(self.book, connection, [*touched, *completed])
         self._dirty.update(job for job, _, _ in find_items(connection, {*touched, *completed, *seen}))
 
-    def take_beat(self, data: bytes) -> list[int]:
-        """Note a beat; the numbers of tasks in it that nobody wants any more."""
+    def take_beat(self, data: bytes) -> list[Running]:
+        """Note a beat; the attempts in it that nobody wants any more."""
         try:
             beat = Beat.model_validate_json(data)
         except ValidationError:
@@ -109,16 +115,40 @@ class Dispatcher:
             current = {
                 (row.id, row.attempt) for row in connection.execute(query.where(tasks.c.state.in_(("pending", "running"))))
             }
-        return [running.task for running in beat.running if (running.task, running.attempt) not in current]
+        return [running for running in beat.running if (running.task, running.attempt) not in current]
 
     async def answer_beat(self, message: Msg) -> None:
         """Cancelling is repeated with every beat until the task has ended."""
         unwanted = self.take_beat(message.data)
         if unwanted:
             worker = message.subject.rpartition(".")[2]
-            await self.client.publish(f"cancel.{worker}", ",".join(map(str, unwanted)).encode())
+            text = ",".join(f"{running.task}.{running.attempt}" for running in unwanted)
+            await self.client.publish(f"cancel.{worker}", text.encode())
+
+    async def withdraw(self, rows: Iterable[Row[Any]]) -> None:
+        """Take these back from the bus and from the workers that compute them, as far as they can be reached now.
+
+        Rows as they were before; whatever is not reached does no harm: its attempt no longer counts, and the worker hears it
+        in answer to its next beat.
+        """
+        published = [row for row in rows if row.published]
+        with contextlib.suppress(*BUS_ERRORS):
+            for row in published:
+                if row.state == "running" and row.worker:
+                    await self.client.publish(f"cancel.{row.worker}", f"{row.id}.{row.attempt}".encode())
+        await reconciling.withdraw_tasks(self.client, [row for row in published if row.state == "pending"])
 
     # Publishing
+
+    def ask_to_publish(self) -> None:
+        """Soon, by the coroutine that does nothing else."""
+        self._something_due.set()
+
+    async def _keep_publishing(self) -> None:
+        while True:
+            await self._something_due.wait()
+            self._something_due.clear()
+            await self.publish()
 
     async def publish(self) -> None:
         """Publish all that is due and has room, and repeat what the bus did not take until it does."""
@@ -132,19 +162,21 @@ class Dispatcher:
                 await self._send(due)
 
     async def _send(self, due: list[Task]) -> None:
-        for category, backend in {(task.category, task.backend) for task in due} - self._consumers:
-            await self._ensure_consumer(category, backend)
+        lanes = {(task.category, task.backend, task.urgent) for task in due}
+        for lane in lanes - self._consumers:
+            await self._ensure_consumer(lane)
         sequences = await asyncio.gather(*(self._send_one(task) for task in due))
         with self.book.ledger.transaction() as connection:
-            enter_sequences(connection, list(zip(due, sequences, strict=True)))
-        for subject in {task_subject(task.category, task.backend) for task in due}:
-            await self.client.publish("wake", subject.encode())
+            unwanted = enter_sequences(connection, list(zip(due, sequences, strict=True)))
+        await reconciling.withdraw_messages(self.client, unwanted)
+        for lane in lanes:
+            await self.client.publish("wake", task_subject(*lane).encode())
 
-    async def _ensure_consumer(self, category: str, backend: str) -> None:
+    async def _ensure_consumer(self, lane: Lane) -> None:
         while True:
             with contextlib.suppress(*BUS_ERRORS):
-                await ensure_task_consumer(self.client, category, backend)
-                self._consumers.add((category, backend))
+                await ensure_task_consumer(self.client, *lane)
+                self._consumers.add(lane)
                 return
             await self._wait_for_bus()
 
@@ -154,7 +186,7 @@ class Dispatcher:
         while True:
             try:
                 answer = await self.client.jetstream(timeout=3).publish(
-                    task_subject(task.category, task.backend), payload, headers=headers
+                    task_subject(task.category, task.backend, task.urgent), payload, headers=headers
                 )
             except BUS_ERRORS as error:
                 log.debug("publication of %s: %s", task.label, error)
@@ -178,8 +210,8 @@ class Dispatcher:
             await self._look_for_lost()
             if time.monotonic() >= self._reconcile_at:
                 await self.reconcile()
-            if self._next_due <= time.time():
-                await self.publish()
+            if self._next_due <= self.book.now():
+                self.ask_to_publish()
             await self._tell_progress()
 
     async def _look_for_lost(self) -> None:
@@ -190,7 +222,7 @@ class Dispatcher:
                 self._move_on(connection, settled, [row.id for row in gone])
         if gone:
             await reconciling.withdraw_tasks(self.client, gone)
-            await self.publish()
+            self.ask_to_publish()
 
     async def _tell_progress(self) -> None:
         for progress in self._take_progress():
@@ -247,7 +279,7 @@ class Dispatcher:
         with contextlib.suppress(*BUS_ERRORS):
             await self.client.jetstream(timeout=5).purge_stream(TASKS)  # attempts of the past
         self._reconcile_at = time.monotonic() + self.book.policy.reconcile_interval
-        await self.publish()
+        self.ask_to_publish()
 
     async def reconcile(self) -> None:
         """Now and then, and after the bus was away: does it still hold what was published?"""
@@ -257,8 +289,8 @@ class Dispatcher:
         self._consumers.clear()
         with self.book.ledger.transaction() as connection:
             rows = [row for row in reconciling.find_underway(connection) if row.state == "pending"]
-        for category, backend in {(row.category, row.backend) for row in rows}:
-            await self._ensure_consumer(category, backend)
+        for lane in {(row.category, row.backend, urgent) for row in rows for urgent in (False, True)}:
+            await self._ensure_consumer(lane)
         missing = set(await reconciling.find_missing(self.client, rows))
         twice = missing & self._missing_before  # once may be a report on its way
         self._missing_before = missing
@@ -271,7 +303,7 @@ class Dispatcher:
                 reconciling.release_tasks(connection, [row.id for row in gone])
                 self._move_on(connection, settled, [row.id for row in gone])
             log.warning("%d tasks were no longer on the bus and are published again", len(gone))
-            await self.publish()
+            self.ask_to_publish()
 
     async def meet_new_bus(self) -> None:
         """The connection is back."""

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from magellon.contracts.task import Failed, Finished, Started
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.policy import Policy
+from magellon.platform.store.inserting import insert_if_absent
 from magellon.platform.store.schema import events, results, tasks
 
 Event = Annotated[Started | Finished | Failed, Field(discriminator="event")]
@@ -59,7 +59,7 @@ def _enter_finished(book: Book, connection: Connection, batch: Sequence[Finished
         {"identity": e.identity, "output": e.output, "provenance": {**e.provenance, "worker": e.worker}, "created_at": now}
         for e in batch
     ]
-    connection.execute(insert(results).on_conflict_do_nothing(), rows)
+    insert_if_absent(connection, results, rows)
     for event in batch:
         book.keep_output(event.identity, event.output)
     return complete_tasks(connection, [event.identity for event in batch], now)
@@ -76,15 +76,17 @@ def complete_tasks(connection: Connection, identities: Sequence[str], now: float
             connection.execute(
                 update(tasks)
                 .where(tasks.c.id.in_(numbers))
-                .values(state="completed", finished_at=now, reason=None, kind=None, traceback=None, published=False)
+                .values(
+                    state="completed", finished_at=now, reason=None, kind=None, traceback=None, published=False, former=None
+                )
             )
             record_changes(connection, [(row.job_id, row.id, "completed", None) for row in found], now)
             touched += numbers
     return touched
 
 
-def record_changes(connection: Connection, changes: Iterable[tuple[int, int, str, str | None]], now: float) -> None:
-    """Lines of the live view: (job, task, state, reason)."""
+def record_changes(connection: Connection, changes: Iterable[tuple[int, int | None, str, str | None]], now: float) -> None:
+    """Lines of the live view: (job, task or None for the job as a whole, state, reason)."""
     rows = [{"at": now, "job_id": job, "task_id": task, "kind": kind, "text": text} for job, task, kind, text in changes]
     if rows:
         connection.execute(events.insert(), rows)

@@ -14,7 +14,7 @@ from magellon.platform.pipeline.inputs import build_gather_input, build_input, l
 from magellon.platform.pipeline.plan import PlannedStep
 from magellon.platform.pipeline.survey import build_survey_input
 from magellon.platform.server.advancing import settle_items
-from magellon.platform.server.book import Book, JobFacts
+from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.surveying import find_surveys
 from magellon.platform.store.files import write_atomically
 from magellon.platform.store.schema import jobs, tasks
@@ -32,9 +32,11 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
     for category, backend in connection.execute(query).all():
         room = book.policy.window - waiting.get((category, backend), 0)
         if room > 0:
-            of_backend = select(tasks).join(jobs).where(*_due, tasks.c.not_before <= now, jobs.c.active)
+            of_backend = (
+                select(tasks, jobs.c.priority).join(jobs).where(*_due, tasks.c.not_before <= now, jobs.c.active, ~jobs.c.paused)
+            )
             of_backend = of_backend.where(tasks.c.category == category, tasks.c.backend == backend)
-            rows = connection.execute(of_backend.order_by(tasks.c.id).limit(room)).all()
+            rows = connection.execute(of_backend.order_by(jobs.c.priority.desc(), tasks.c.id).limit(room)).all()
             taken += _build_tasks(book, connection, rows)
     if taken:
         statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
@@ -96,6 +98,7 @@ def _describe_task(job: JobFacts, step: PlannedStep, row: Row[Any], item: str | 
         "params": step.params,
         "files_in_params": step.params != step.identity_params,
         "seed": derive_seed(step, item or job.session),
+        "urgent": row.priority > 0,
     }
 
 
@@ -154,9 +157,19 @@ def _write_input(book: Book, identity: str, text: bytes) -> str:
     return f"home:{path.as_posix()}"
 
 
-def enter_sequences(connection: Connection, published: Sequence[tuple[Task, int]]) -> None:
-    """Where in the stream each task went, so that it can be found, or taken back, there."""
-    if published:
-        statement = update(tasks).where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"))
-        rows = [{"of_task": task.id, "of_attempt": task.attempt, "new_sequence": number} for task, number in published]
-        connection.execute(statement.values(sequence=bindparam("new_sequence")), rows)
+def enter_sequences(connection: Connection, published: Sequence[tuple[Task, int]]) -> list[int]:
+    """Where in the stream each task went, so that it can be found, or taken back, there.
+
+    The positions of those that nobody wants any more: cancelled, paused or changed while they were on their way.
+    """
+    if not published:
+        return []
+    statement = update(tasks).where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"))
+    rows = [{"of_task": task.id, "of_attempt": task.attempt, "new_sequence": number} for task, number in published]
+    connection.execute(statement.where(tasks.c.published).values(sequence=bindparam("new_sequence")), rows)
+    unwanted = []
+    for part in split(list(published)):
+        query = select(tasks.c.id, tasks.c.attempt).where(tasks.c.id.in_([task.id for task, _ in part]))
+        current = {(row.id, row.attempt) for row in connection.execute(query.where(tasks.c.published))}
+        unwanted += [number for task, number in part if (task.id, task.attempt) not in current]
+    return unwanted

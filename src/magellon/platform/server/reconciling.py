@@ -1,7 +1,9 @@
 """Ledger, promoted results, bus and beats brought into agreement. The ledger with the results is enough to go on from."""
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -15,6 +17,8 @@ from magellon.platform.server.book import Book
 from magellon.platform.server.events import enter_events, enter_lost
 from magellon.platform.server.watch import Watch
 from magellon.platform.store.schema import tasks
+
+_AT_A_TIME = 50
 
 
 def message_id(task: int, attempt: int, identity: str) -> str:
@@ -63,15 +67,21 @@ async def find_missing(client: Client, rows: Sequence[Row[Any]]) -> list[int]:
     return missing
 
 
-async def withdraw_tasks(client: Client, rows: Sequence[Row[Any]]) -> None:
+async def withdraw_tasks(client: Client, rows: Iterable[Row[Any]]) -> None:
     """Take back messages of attempts that no longer count, as far as the bus still has them."""
+    await withdraw_messages(client, [row.sequence for row in rows if row.sequence])
+
+
+async def withdraw_messages(client: Client, sequences: Sequence[int]) -> None:
+    """Delete messages of the task stream, some at a time."""
     stream = client.jetstream(timeout=3)
-    for row in rows:
-        if row.sequence:
-            try:
-                await stream.delete_msg(TASKS, row.sequence)
-            except BUS_ERRORS:
-                continue  # gone already, or the bus is away; a stale attempt does no harm
+
+    async def delete(sequence: int) -> None:
+        with contextlib.suppress(*BUS_ERRORS):  # gone already, or the bus is away; a stale attempt does no harm
+            await stream.delete_msg(TASKS, sequence)
+
+    for start in range(0, len(sequences), _AT_A_TIME):
+        await asyncio.gather(*(delete(sequence) for sequence in sequences[start : start + _AT_A_TIME]))
 
 
 def enter_lost_tasks(book: Book, connection: Connection, watch: Watch) -> tuple[list[int], list[Row[Any]]]:

@@ -102,7 +102,7 @@ def make_summary(book: Book, connection: Connection, job: int) -> Summary:
     held: dict[str, Trouble] = {}
     for row in connection.execute(query.where(tasks.c.state.in_(("failed", "held"))).order_by(items.c.name, tasks.c.id)):
         name = row.name or "session"
-        log = book.home.logs / f"{row.identity}.log"
+        log = book.store.log_path(row.identity or "none")
         trouble = Trouble(
             step=row.step, item=name, kind=row.kind or "held", reason=row.reason or "", log=str(log) if log.exists() else None
         )

@@ -45,12 +45,17 @@ class Reception:
         self._dispatcher = dispatcher
         self._book = dispatcher.book
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
+        self._opened = False
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
         return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise}
 
     async def open(self) -> None:
+        """Begin to answer; no change if it does already."""
+        if self._opened:
+            return
+        self._opened = True
         for subject, answer in self.answers().items():
             await self._dispatcher.client.subscribe(subject, cb=self._responder(answer))
 
@@ -99,7 +104,7 @@ class Reception:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)
         self._dispatcher.note_change(job)
-        await self._dispatcher.publish()
+        self._dispatcher.ask_to_publish()
         return job
 
     async def _summarise(self, data: bytes) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from magellon.contracts import Movie, Record
 from magellon.contracts.description import Description
@@ -15,7 +15,7 @@ from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
-from magellon.platform.server.surveying import FRESH
+from magellon.platform.server.surveying import FRESH, OUTDATED
 from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
 from magellon.platform.sessions.scan import FoundMovie, scan_movies
 from magellon.platform.store.identity import identify_file, locate_file
@@ -33,6 +33,8 @@ class Submission(Record):
     """Try again what failed, except what failed for its input."""
     alone: bool = True
     """Leave other unfinished jobs of the home for another time."""
+    live: bool = False
+    """The session still grows: its job goes before others."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def submit_session(
     _note_vanished(connection, row.id, found)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
-    job = _enter_job(connection, row.id, plan)
+    job = _enter_job(connection, row.id, plan, submission)
     book.forget_job(job)
     _enter_tasks(connection, job, row.id, plan)
     if submission.retry:
@@ -83,13 +85,31 @@ def submit_session(
     return job
 
 
+def change_recipe_of_job(
+    book: Book, connection: Connection, job: int, recipe: Recipe, catalogue: Mapping[str, Description]
+) -> list[Row[Any]]:
+    """Put another recipe in force; the rows, as they were, of the tasks that it makes outdated or superfluous.
+
+    Raises:
+        BadInput: the recipe does not fit; nothing has changed then.
+    """
+    query = select(sessions.c.id, sessions.c.name).join(jobs, jobs.c.session_id == sessions.c.id).where(jobs.c.id == job)
+    session = connection.execute(query).one()
+    plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
+    values = {"plan": plan.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json"), "active": True}
+    connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
+    book.forget_job(job)
+    return _enter_tasks(connection, job, session.id, plan)
+
+
 class _Placement:
     """Expresses files by roots; a folder that no root holds becomes one."""
 
-    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession) -> None:
+    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession | None = None) -> None:
         self._connection, self._book, self._name = connection, book, name
         self.roots = book.map_roots(connection)
-        self._add(name, found.folder, found.movies[0].movie.path)
+        if found is not None:
+            self._add(name, found.folder, found.movies[0].movie.path)
 
     def _add(self, name: str, folder: Path, sample: Path | None) -> None:
         self._enter(describe_root(name, folder, sample))
@@ -161,33 +181,40 @@ def _note_vanished(connection: Connection, session_id: int, found: FoundSession)
             connection.execute(update(items).where(items.c.id == row.id).values(problem=problem))
 
 
-def _enter_job(connection: Connection, session_id: int, plan: Plan) -> int:
+def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: Submission) -> int:
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
+    values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
     if row is None:
-        values = {"session_id": session_id, "plan": plan.model_dump(mode="json"), "active": True, "created_at": time.time()}
+        values.update(session_id=session_id, created_at=time.time(), priority=int(submission.live))
         connection.execute(jobs.insert().values(**values))
         row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
     else:
-        connection.execute(update(jobs).where(jobs.c.id == row.id).values(plan=plan.model_dump(mode="json"), active=True))
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
     return int(row.id)
 
 
-def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> None:
+def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> list[Row[Any]]:
+    """Make the job's tasks those of the plan; the rows, as they were, of those that were outdated or removed by it."""
     known = {(r.item_id, r.step): r for r in connection.execute(select(tasks).where(tasks.c.job_id == job))}
     new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    renamed: list[dict[str, Any]] = []
     kept: set[int] = set()
+    outdated: list[Row[Any]] = []
 
     def enter(item: int | None, step: PlannedStep, identity: str | None) -> None:
         row = known.get((item, step.key))
-        named = {"category": step.category, "backend": step.backend}
         if row is None:
+            named = {"category": step.category, "backend": step.backend}
             new.append({"job_id": job, "item_id": item, "step": step.key, "identity": identity, "attempt": 0, **named, **FRESH})
             return
         kept.add(row.id)
+        values = {"of_task": row.id, "new_category": step.category, "new_backend": step.backend}
         if identity is not None and row.identity != identity:
-            connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity, **named, **FRESH))
-        elif identity is None:  # gathers, surveys and what depends on surveys find theirs when they are due
-            connection.execute(update(tasks).where(tasks.c.id == row.id).values(**named))
+            outdated.append(row)
+            changed.append({**values, "new_identity": identity})
+        elif (row.category, row.backend) != (step.category, step.backend):
+            renamed.append(values)  # gathers, surveys and what depends on surveys find their identity when they are due
 
     for item in connection.execute(select(items).where(items.c.session_id == session_id).order_by(items.c.name)):
         identities = identify_item(plan.item_steps, item.identity)
@@ -197,9 +224,16 @@ def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) 
         enter(None, step, None)
     if new:
         connection.execute(tasks.insert(), new)
-    gone = [row.id for row in known.values() if row.id not in kept]
-    for part in split(gone):
+    rename = update(tasks).where(tasks.c.id == bindparam("of_task"))
+    rename = rename.values(category=bindparam("new_category"), backend=bindparam("new_backend"))
+    if changed:
+        connection.execute(rename.values(identity=bindparam("new_identity"), former=OUTDATED, **FRESH), changed)
+    if renamed:
+        connection.execute(rename, renamed)
+    gone = [row for row in known.values() if row.id not in kept]
+    for part in split([row.id for row in gone]):
         connection.execute(tasks.delete().where(tasks.c.id.in_(part)))
+    return outdated + gone
 
 
 def _retry_failed(connection: Connection, job: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, case, select, update
 
 from magellon.platform.pipeline.advance import State
 from magellon.platform.pipeline.identity import identify_item
@@ -12,7 +12,9 @@ from magellon.platform.pipeline.survey import Candidate, choose_sample, identify
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.store.schema import items, jobs, results, tasks
 
-_DECIDED = ("pending", "running", "completed", "failed", "skipped")
+_DECIDED = ("pending", "running", "completed", "failed", "skipped", "cancelled")
+_WITHOUT_RESULT = ("waiting", "skipped", "cancelled")
+"""States in which a survey's identity says nothing to those that depend on it."""
 _AT_A_TIME = 100
 
 FRESH: dict[str, Any] = {
@@ -20,6 +22,8 @@ FRESH: dict[str, Any] = {
     "worker": None, "incarnation": None, "kind": None, "reason": None, "traceback": None,
 }  # fmt: skip
 """A task nothing has happened to."""
+OUTDATED = case((tasks.c.state == "completed", tasks.c.identity), else_=tasks.c.former)
+"""What `former` becomes when a task gets another identity: the result that is there, but no longer what is asked for."""
 
 
 def find_surveys(connection: Connection, job: JobFacts) -> dict[str, Row[Any]]:
@@ -53,7 +57,7 @@ def advance_surveys(book: Book, connection: Connection, job: JobFacts, revised: 
         moved = moved or (state, identity) != (row.state, row.identity)
         if state == "completed" and row.state != "completed":
             completed.append(row.id)
-        if identity is not None and state in _DECIDED and state != "skipped" and (revised or identity != row.identity):
+        if identity is not None and state not in _WITHOUT_RESULT and (revised or identity != row.identity):
             moved = _identify_dependents(connection, job) or moved
     return moved, completed
 
@@ -76,6 +80,7 @@ def _advance_survey(
 
 def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tuple[str, str | None]:
     whole = {**FRESH, **values}
+    whole["former"] = None if whole["state"] == "completed" else OUTDATED
     connection.execute(update(tasks).where(tasks.c.id == row.id).values(**whole))
     return whole["state"], whole.get("identity", row.identity)
 
@@ -106,7 +111,7 @@ def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[st
 def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
     """Give all tasks that depend on a decided survey their identity; whether any got another one."""
     found = find_surveys(connection, job)
-    surveys = {key: row.identity for key, row in found.items() if row.state not in ("waiting", "skipped")}
+    surveys = {key: row.identity for key, row in found.items() if row.state not in _WITHOUT_RESULT}
     query = select(items.c.id, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job.id)
     of_items = {row.id: row.identity for row in connection.execute(query).all()}
     rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_not(None))).all()
@@ -118,5 +123,5 @@ def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
             changed.append({"of_task": row.id, "new_identity": identity})
     if changed:
         statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
-        connection.execute(statement.values(identity=bindparam("new_identity"), **FRESH), changed)
+        connection.execute(statement.values(identity=bindparam("new_identity"), former=OUTDATED, **FRESH), changed)
     return bool(changed)

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magellon.errors import BadInput
+from magellon.platform.store.environments import CataloguePlace
 from magellon.platform.store.files import write_atomically
+
+DEFAULT_HOME = Path("~/magellon")
+PLUGINS_VARIABLE = "MAGELLON_PLUGINS"
 
 _NETWORK_FILESYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "pvfs2", "panfs", "wekafs",
@@ -61,8 +65,13 @@ class Home:
         return self.state / "lock"
 
     @property
-    def catalogue(self) -> Path:
-        return self.state / "backends.json"
+    def plugins(self) -> Path:
+        """Plugins with environments of their own; another folder when MAGELLON_PLUGINS names one."""
+        return find_plugins_folder(self.root)
+
+    @property
+    def catalogue(self) -> CataloguePlace:
+        return CataloguePlace(self.state / "backends.json", self.plugins)
 
     @property
     def token_file(self) -> Path:
@@ -85,6 +94,12 @@ class Home:
         if not self.token_file.exists():
             content = {"format": "magellon-home", "version": 1, "token": secrets.token_hex(16)}
             write_atomically(self.token_file, json.dumps(content).encode())
+
+
+def find_plugins_folder(root: Path) -> Path:
+    """That of a home, unless MAGELLON_PLUGINS names another one."""
+    configured = os.environ.get(PLUGINS_VARIABLE)
+    return Path(configured or root / "plugins").expanduser().resolve()
 
 
 def find_filesystem(path: Path, mounts: str = "/proc/self/mounts") -> str:

@@ -22,6 +22,10 @@ class ResultStore:
     def path(self, identity: str) -> Path:
         return self.folder / identity[:2] / identity
 
+    def log_path(self, identity: str) -> Path:
+        """What a task's backend said; beside the results, so that every machine's lines are seen by all."""
+        return self.folder / ".logs" / identity[:2] / f"{identity}.log"
+
     def read(self, identity: str) -> dict[str, Any] | None:
         """The output of a promoted result; None when there is none, or when its files are not what was promoted."""
         folder = self.path(identity)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,3 +102,34 @@ def check_root(root: Root, folder: Path) -> None:
         raise BadInput(f"wrong mount: data root {root.name!r} at {folder}: {root.sample}: {error.strerror}") from error
     if (size, digest) != (root.sample_size, root.sample_hash):
         raise BadInput(f"wrong mount: data root {root.name!r} at {folder}: {root.sample} is not the file the server sees")
+
+
+_LONGEST_PATH = 4096
+
+
+def confine_path(given: str | Path, folders: Iterable[Path]) -> Path:
+    """The real path behind one that somebody gave, if it lies in one of the folders once all symbolic links are followed.
+
+    Whether something exists outside of them is not told. The check is worth as much as the folders are: who may write there
+    can change a link after it.
+
+    Raises:
+        BadInput: the path is not absolute, is none, leads out of the folders, or nothing is there.
+    """
+    text = str(given)
+    shown = ascii(text[:200])
+    if not text.startswith("/") or len(text) > _LONGEST_PATH or "\0" in text:
+        raise BadInput(f"{shown}: an absolute path of at most {_LONGEST_PATH} characters is needed")
+    outside = BadInput(f"{shown} lies in none of the folders that are open to this server")
+    try:
+        real = Path(text).resolve()
+        allowed = any(real.is_relative_to(folder.resolve()) for folder in folders)
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, links in a circle, no text
+        raise outside from error
+    if not allowed:
+        raise outside
+    try:
+        real.stat()
+    except OSError as error:
+        raise BadInput(f"{shown}: {error.strerror}") from error
+    return real

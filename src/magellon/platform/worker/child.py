@@ -20,6 +20,7 @@ from typing import Any, Self
 import psutil
 
 from magellon.contracts.lifeline import die_with_parent
+from magellon.errors import BadInput
 
 Listener = Callable[[str, float, str], None]
 """Called with ("progress", fraction, message) or ("log", 0, line) while a task runs."""
@@ -28,6 +29,7 @@ _LINE_LIMIT = 64 << 20
 _ALLOWANCE = 2 << 30
 """What an interpreter with its libraries takes beyond the task's own memory, before the child is killed for it."""
 _WATCH_INTERVAL = 1.0
+_TAIL = 2000
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Child:
     """Where what the child prints goes; nowhere by default."""
     python: str = sys.executable
     """Another interpreter for a plugin that lives in an environment of its own."""
+    inherited: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    """Variables it starts with; those of this process by default."""
     _process: asyncio.subprocess.Process | None = None
     _replies: asyncio.StreamReader | None = None
     _pipe: asyncio.ReadTransport | None = None
@@ -121,10 +125,35 @@ class Child:
         loop = asyncio.get_running_loop()
         self._pipe, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb", buffering=0))
 
+    async def wait_until_ready(self) -> None:
+        """Start the process and hear its first word.
+
+        Raises:
+            BadInput: it does not come up; with the end of what it said.
+        """
+        try:
+            await self.start()
+        except OSError as error:
+            raise BadInput(f"{self.python} cannot be started: {error}") from error
+        assert self._replies is not None
+        if not await self._replies.readline():
+            ended = await self._how_it_ended()
+            raise BadInput(f"{self.python}: the computing process {ended}: {self._read_last_line()}")
+
+    def _read_last_line(self) -> str:
+        try:
+            with open(self.output_file or os.devnull, "rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(file.tell() - _TAIL, 0))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return "it said nothing"
+        return lines[-1] if lines else "it said nothing"
+
     def _environment(self) -> dict[str, str]:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
         return {
-            **os.environ,
+            **self.inherited,
             **dict.fromkeys(names, str(self.threads)),
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the core to the other children
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch's deterministic algorithms ask for it

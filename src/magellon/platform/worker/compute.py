@@ -13,9 +13,11 @@ from magellon.contracts.task import Task
 from magellon.errors import BadInput, Transient
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.parameters import fill_parameters
+from magellon.platform.store.environments import CataloguePlace
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import Roots
 from magellon.platform.worker.child import Child, Listener, Request, TaskFailure
+from magellon.platform.worker.children import Children
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,15 @@ class Workshop:
     work: Path
     """Folders of tasks at work; on the filesystem of the results, so that promotion is a rename."""
     logs: Path
-    catalogue: Path
-    """Cache of what backends say of themselves."""
+    catalogue: CataloguePlace
+    """What backends say of themselves, and where plugins are."""
     device: str
     threads: int
     memory: int
 
 
 async def compute_task(
-    workshop: Workshop, child: Child, task: Task, roots: Roots, listen: Listener
+    workshop: Workshop, child: Child | Children, task: Task, roots: Roots, listen: Listener
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compute a task and promote its result, or find the result promoted: (output, provenance).
 
@@ -75,9 +77,9 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
     if value is None:
         value = json.loads(roots.resolve(task.input_file or "").read_bytes())
     record = CONTRACTS[task.category].Input.model_validate(value)
-    log = workshop.logs / f"{task.identity}.log"
+    log = workshop.store.log_path(task.identity)
     with contextlib.suppress(OSError):
-        workshop.logs.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
     return Request(
         category=task.category,
         backend=task.backend,

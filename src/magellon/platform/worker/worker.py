@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -18,10 +19,12 @@ from magellon.errors import MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS, publish_durably, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, EVENT_SUBJECT, TASKS, consumer_name, task_subject
-from magellon.platform.pipeline.catalogue import list_backends
 from magellon.platform.store.roots import HOME_ROOT, Roots
-from magellon.platform.worker.child import Child, TaskFailure
+from magellon.platform.worker.child import TaskFailure
+from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task
+from magellon.platform.worker.served import Served
+from magellon.platform.worker.subjects import Subjects
 
 log = logging.getLogger("magellon.worker")
 
@@ -30,9 +33,9 @@ _LOOK_AGAIN = 1.0
 
 @dataclass
 class Job:
-    """A task a slot is at."""
+    """A computation a slot is at, and the tasks that wait for it: several jobs may ask for the same."""
 
-    task: Task
+    tasks: dict[int, Task]
     message: Msg
     running: "asyncio.Task[None] | None" = None
     cancelled: bool = False
@@ -40,38 +43,18 @@ class Job:
     said: str = ""
 
 
-@dataclass
-class Subjects:
-    """Which backends' tasks may be waiting; those farthest along the pipeline first, so that items come to their end."""
-
-    keys: list[tuple[str, str]]
-    hints: dict[str, int] = field(default_factory=dict)
-    """Subject > number of wakes heard; a subject found empty is left alone until the next wake or the next full look."""
-    empty: dict[str, int] = field(default_factory=dict)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @classmethod
-    def of(cls, backends: Iterable[str]) -> "Subjects":
-        order = list(CONTRACTS)
-        keys = [(category, name) for category, _, name in (key.partition("/") for key in backends) if category in order]
-        return cls(sorted(keys, key=lambda key: (-order.index(key[0]), key[1])))
-
-    def wake(self, subject: str) -> None:
-        self.hints[subject] = self.hints.get(subject, 0) + 1
-        self.changed.set()
-
-    def look_everywhere(self) -> None:
-        self.empty.clear()
-
-    def worth_asking(self, key: tuple[str, str]) -> bool:
-        subject = task_subject(*key)
-        return self.empty.get(subject) != self.hints.get(subject, 0)
-
-
 class Worker:
     """All slots of one worker process."""
 
-    def __init__(self, client: Client, name: str, workshop: Workshop, slots: int, refresh: Callable[[], Awaitable[Roots]]):
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        workshop: Workshop,
+        slots: int,
+        refresh: Callable[[], Awaitable[Roots]],
+        served: Served,
+    ):
         self.client = client
         self.name = name
         self.incarnation = secrets.token_hex(8)
@@ -79,40 +62,80 @@ class Worker:
         self._slots = slots
         self._refresh_roots = refresh
         self._roots = Roots({})
-        self._subjects = Subjects.of(list_backends())
+        self._served = served
+        self._backends = served.list_backends()
+        self._subjects = Subjects.of(self._backends)
         self._jobs: dict[str, Job] = {}
         """By identity: the same computation twice at a time would be waste."""
+        self._draining = False
+        self._busy_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has had nothing to do."""
+        return 0.0 if self._jobs else time.monotonic() - self._busy_at
+
+    def drain(self) -> None:
+        """Take no more tasks; `run` returns when those at work are finished."""
+        self._draining = True
+        self._subjects.changed.set()
 
     async def run(self, beat_interval: float) -> None:
-        """Until cancelled; the tasks at work are then given back."""
+        """Until drained, or until cancelled; the tasks at work are then given back."""
         self._roots = await self._refresh_roots()
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat(beat_interval))
-            for number in range(self._slots):
-                group.create_task(self._work(number))
+        try:
+            async with asyncio.TaskGroup() as group:
+                beating = group.create_task(self._beat(beat_interval))
+                await asyncio.wait([group.create_task(self._work(number)) for number in range(self._slots)])
+                beating.cancel()
+        finally:
+            with contextlib.suppress(*BUS_ERRORS):
+                await publish_record(self.client, f"beat.{self.name}", self._describe(leaving=True))
+                await self.client.flush(1)
+
+    def _describe(self, running: tuple[Running, ...] = (), leaving: bool = False) -> Beat:
+        return Beat(
+            worker=self.name,
+            incarnation=self.incarnation,
+            slots=self._slots,
+            running=running,
+            backends=self._backends,
+            host=socket.gethostname(),
+            leaving=leaving,
+        )
 
     async def _hear_wake(self, message: Msg) -> None:
         self._subjects.wake(message.data.decode())
 
     async def _hear_cancel(self, message: Msg) -> None:
-        unwanted = {int(number) for number in message.data.decode().split(",")}
-        for job in self._jobs.values():
-            if job.task.id in unwanted and job.running is not None and not job.cancelled:
-                job.cancelled = True
-                job.running.cancel()
+        for word in message.data.decode().split(","):
+            number, _, attempt = word.partition(".")
+            for job in list(self._jobs.values()):
+                self._drop(job, int(number), int(attempt))
+
+    def _drop(self, job: Job, number: int, attempt: int) -> None:
+        """Nobody wants this attempt any more; the computation ends when no other task waits for it."""
+        task = job.tasks.get(number)
+        if task is None or task.attempt != attempt:
+            return
+        if len(job.tasks) > 1:
+            del job.tasks[number]
+        elif job.running is not None and not job.cancelled:
+            job.cancelled = True
+            job.running.cancel()
 
     async def _beat(self, interval: float) -> None:
         extend_at = 0.0
         while True:
             running = tuple(
-                Running(task=job.task.id, attempt=job.task.attempt, fraction=job.fraction, message=job.said)
+                Running(task=task.id, attempt=task.attempt, fraction=job.fraction, message=job.said)
                 for job in self._jobs.values()
+                for task in job.tasks.values()
             )
-            beat = Beat(worker=self.name, incarnation=self.incarnation, slots=self._slots, running=running)
             with contextlib.suppress(*BUS_ERRORS):
-                await publish_record(self.client, f"beat.{self.name}", beat)
+                await publish_record(self.client, f"beat.{self.name}", self._describe(running))
                 if time.monotonic() >= extend_at:
                     extend_at = time.monotonic() + ACKNOWLEDGE_WITHIN / 5
                     for job in list(self._jobs.values()):
@@ -124,12 +147,12 @@ class Worker:
     async def _work(self, number: int) -> None:
         puller = Puller(self.client, TASKS)
         output = self._workshop.logs / f"{self.name}-{number}.out"
-        async with Child(threads=self._workshop.threads, output_file=output) as child:
-            await child.start()
-            while True:
+        async with Children(self._served.finder, self._workshop.threads, output) as children:
+            await children.warm(self._backends if self._served.only else ())
+            while not self._draining:
                 message = await self._take(puller)
                 if message is not None:
-                    await self._handle(child, message)
+                    await self._handle(children, message)
 
     async def _take(self, puller: Puller) -> Msg | None:
         """The next task there is, or None after a while."""
@@ -146,10 +169,19 @@ class Worker:
         try:
             await asyncio.wait_for(subjects.changed.wait(), _LOOK_AGAIN)
         except TimeoutError:
-            subjects.look_everywhere()
+            self._look_again()
         return None
 
-    async def _handle(self, child: Child, message: Msg) -> None:
+    def _look_again(self) -> None:
+        """Everywhere, and for plugins that came or went."""
+        backends = self._served.list_backends()
+        if backends != self._backends:
+            log.info("serves %s", ", ".join(backends) or "nothing")
+            self._backends = backends
+            self._subjects.choose(backends)
+        self._subjects.look_everywhere()
+
+    async def _handle(self, child: Children, message: Msg) -> None:
         try:
             task = Task.model_validate_json(message.data)
         except ValidationError as error:
@@ -158,11 +190,10 @@ class Worker:
             return
         same = self._jobs.get(task.identity)
         if same is not None:
-            same.task = task if task.attempt > same.task.attempt else same.task
-            await self._acknowledge(message)
+            await self._join(same, task, message)
             return
-        job = self._jobs[task.identity] = Job(task, message)
-        job.running = asyncio.create_task(self._process(child, job))
+        job = self._jobs[task.identity] = Job({task.id: task}, message)
+        job.running = asyncio.create_task(self._process(child, job, task))
         try:
             await asyncio.wait({job.running})
         finally:
@@ -170,16 +201,23 @@ class Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await job.running
             del self._jobs[task.identity]
+            self._busy_at = time.monotonic()
             await self._acknowledge(message)
 
     async def _acknowledge(self, message: Msg) -> None:
         with contextlib.suppress(*BUS_ERRORS):  # it comes again, and its result is found
             await message.ack()
 
-    async def _process(self, child: Child, job: Job) -> None:
-        task = job.task
-        started = Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
-        await self._report("started", task, started)
+    async def _join(self, job: Job, task: Task, message: Msg) -> None:
+        """Another task, or another attempt, waits for what a slot is at."""
+        earlier = job.tasks.get(task.id)
+        if earlier is None or earlier.attempt < task.attempt:
+            job.tasks[task.id] = task
+            await self._report_start(task)
+        await self._acknowledge(message)
+
+    async def _process(self, child: Children, job: Job, task: Task) -> None:
+        await self._report_start(task)
         try:
             roots = await self._know_roots(task)
 
@@ -190,31 +228,43 @@ class Worker:
 
             output, provenance = await compute_task(self._workshop, child, task, roots, listen)
         except TaskFailure as failure:
-            await self._report_failure(job.task, failure.kind, failure.message, failure.traceback)
+            await self._report_failure(job, failure.kind, failure.message, failure.traceback)
         except MagellonError as error:
-            await self._report_failure(job.task, "transient", str(error), "")
+            await self._report_failure(job, "transient", str(error), "")
         except asyncio.CancelledError:
-            await self._report_failure(job.task, "cancelled", "cancelled" if job.cancelled else "the worker was stopped", "")
+            await self._report_failure(job, "cancelled", "cancelled" if job.cancelled else "the worker was stopped", "")
             raise
         else:
-            task = job.task
-            await self._report(
-                "finished",
-                task,
-                Finished(
+            async for task in self._tasks_of(job):
+                finished = Finished(
                     task=task.id,
                     attempt=task.attempt,
                     identity=task.identity,
                     worker=self.name,
                     output=output,
                     provenance=provenance,
-                ),
-            )
+                )
+                await self._report("finished", task, finished)
 
-    async def _report_failure(self, task: Task, kind: str, message: str, traceback: str) -> None:
+    @staticmethod
+    async def _tasks_of(job: Job) -> AsyncIterator[Task]:
+        """Each task that waits for a computation, also those that join while others are reported."""
+        told: set[tuple[int, int]] = set()
+        while left := [task for task in job.tasks.values() if (task.id, task.attempt) not in told]:
+            told.add((left[0].id, left[0].attempt))
+            yield left[0]
+
+    async def _report_start(self, task: Task) -> None:
+        started = Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
+        await self._report("started", task, started)
+
+    async def _report_failure(self, job: Job, kind: str, message: str, traceback: str) -> None:
         known: FailureKind = kind if kind in ("bad_input", "transient", "cancelled") else "defect"  # type: ignore[assignment]
-        failed = Failed(task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback)
-        await self._report("failed", task, failed)
+        async for task in self._tasks_of(job):
+            failed = Failed(
+                task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback
+            )
+            await self._report("failed", task, failed)
 
     async def _report(self, word: str, task: Task, record: Record) -> None:
         message_id = f"{word}.{task.id}.{task.attempt}.{self.incarnation}"

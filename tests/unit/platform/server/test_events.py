@@ -1,100 +1,17 @@
 """Reports enter the ledger in batches; the same report twice, or one of an attempt that no longer counts, changes nothing."""
 
-import json
-import struct
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from sqlalchemy import Connection, select, update
+from task_reports import failed, finished, row_of, started
 
-import fake_backends
-from magellon.backends.describe import describe_backend
-from magellon.contracts.description import Description
-from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
-from magellon.platform.pipeline.recipe import Recipe
+from magellon.contracts.task import Beat, FailureKind, Running, Started, Task
 from magellon.platform.server.advancing import advance_tasks
 from magellon.platform.server.book import Book
 from magellon.platform.server.events import enter_events, enter_lost, read_event
-from magellon.platform.server.policy import Policy
 from magellon.platform.server.publishing import enter_sequences, find_next_due, take_due_tasks
 from magellon.platform.server.report import is_settled, make_summary
-from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.server.watch import Watch
-from magellon.platform.store.home import Home
-from magellon.platform.store.ledger import Ledger
-from magellon.platform.store.results import ResultStore
 from magellon.platform.store.schema import tasks
-
-STEPS = ("motion_correction", "fft", "session_star")
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    home = Home.at(tmp_path / "home")
-    home.prepare()
-    ledger = Ledger.at(home.ledger)
-    ledger.migrate()
-    yield Book(ledger, home, Policy(window=3), ResultStore(home.results))
-    ledger.close()
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> dict[str, Description]:
-    classes = (fake_backends.FakeMotion, fake_backends.FakeFft, fake_backends.FakeStar)
-    return {description.key: description for description in map(describe_backend, classes)}
-
-
-def write_session(folder: Path, count: int) -> Path:
-    (folder / "movies").mkdir(parents=True)
-    header = struct.pack("<10i", 8, 8, 2, 0, 0, 0, 0, 8, 8, 2) + struct.pack("<3f", 8, 8, 2) + bytes(12)
-    header = (header + struct.pack("<3i", 1, 2, 3)).ljust(208, b"\0") + b"MAP " + bytes([0x44, 0x44, 0, 0])
-    for number in range(count):
-        (folder / f"movies/m{number}.mrc").write_bytes(header.ljust(1024, b"\0") + bytes(128))
-    (folder / "session.json").write_text(json.dumps({"name": "lot", "movies": "movies/*.mrc", "pixel_size": 1}))
-    return folder
-
-
-@pytest.fixture
-def job(book: Book, tmp_path: Path, catalogue: dict[str, Description]) -> int:
-    recipe = Recipe.model_validate({"steps": {key: {"backend": "fake"} for key in STEPS}})
-    submission = Submission(folder=str(write_session(tmp_path / "lot", 5)), recipe=recipe)
-    found = find_session(submission)
-    with book.ledger.transaction() as connection:
-        number = submit_session(book, connection, submission, found, catalogue)
-        assert submit_session(book, connection, submission, found, catalogue) == number
-        return number
-
-
-def row_of(connection: Connection, number: int) -> Any:
-    return connection.execute(select(tasks).where(tasks.c.id == number)).one()
-
-
-def started(task: Task) -> Started:
-    return Started(task=task.id, attempt=task.attempt, worker="w", incarnation="i")
-
-
-def failed(task: Task, kind: FailureKind) -> Failed:
-    return Failed(task=task.id, attempt=task.attempt, worker="w", kind=kind, message="why", traceback="where")
-
-
-def finished(task: Task) -> Finished:
-    if task.category == "motion_correction":
-        micrograph = {"name": "m", "path": "m.mrc", "pixel_size": 1, "shape": [4, 4]}
-        output: dict[str, Any] = {
-            "micrograph": micrograph,
-            "unweighted": micrograph,
-            "even": None,
-            "odd": None,
-            "star": "m.star",
-        }
-        output |= {"plot": "m.png", "frames": 2, "total_motion": 1, "early_motion": 1, "late_motion": 1}
-    elif task.category == "fft":
-        output = {"picture": "m_fft.png"}
-    else:
-        output = {"corrected_micrographs": None, "micrographs_ctf": None, "particles": None, "summary": "summary.json"}
-    return Finished(task=task.id, attempt=task.attempt, identity=task.identity, worker="w", output=output)
 
 
 def take(book: Book, connection: Connection) -> list[Task]:

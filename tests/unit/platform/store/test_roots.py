@@ -6,7 +6,7 @@ import pytest
 
 from magellon.errors import BadInput, Transient
 from magellon.platform.store.identity import CONTENT_LIMIT, hash_canonical, identify_file, locate_file, write_canonical
-from magellon.platform.store.roots import Roots, check_root, describe_root, renew_sample
+from magellon.platform.store.roots import Roots, check_root, confine_path, describe_root, renew_sample
 
 
 def test_paths_are_expressed_by_the_deepest_root(tmp_path: Path) -> None:
@@ -62,3 +62,71 @@ def test_small_files_go_by_content_and_large_ones_by_place(tmp_path: Path) -> No
     assert identify_file(tmp_path / "large.mrc", roots).startswith("lot:large.mrc?size=")
     with pytest.raises(BadInput, match="absent"):
         identify_file(tmp_path / "absent", roots)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Path:
+    """A folder that is open, beside one that is not, with links of all kinds in it."""
+    data, secret = tmp_path / "data", tmp_path / "secret"
+    (data / "grid 1").mkdir(parents=True)
+    (data / "grid 1" / "männlich.tif").touch()
+    secret.mkdir()
+    (secret / "key").touch()
+    (tmp_path / "database").mkdir()
+    (data / "inside").symlink_to("grid 1")
+    (data / "outside").symlink_to(secret)
+    (data / "outside-relative").symlink_to("../secret/key")
+    (data / "circle").symlink_to("circle")
+    (data / "chain").symlink_to("outside")
+    return data
+
+
+@pytest.mark.parametrize(
+    "given", ["", "grid 1", "grid 1/männlich.tif", "inside/männlich.tif", "grid 1/../inside", "./grid 1//"]
+)
+def test_paths_inside_are_found_behind_their_links(opened: Path, given: str) -> None:
+    found = confine_path(f"{opened}/{given}", [opened])
+    assert found == (opened / given).resolve()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "../secret/key", "../secret/missing", "../database", "grid 1/../../secret/key", "inside/../../secret/key",
+        "outside", "outside/key", "outside/missing", "outside-relative", "chain/key", "circle", "circle/x", "..", "../..",
+        "x" * 300 + "/../../secret/key",
+    ],
+)  # fmt: skip
+def test_paths_that_lead_out_are_refused_and_tell_nothing(opened: Path, given: str) -> None:
+    with pytest.raises(BadInput, match="in none of the folders") as caught:
+        confine_path(f"{opened}/{given}", [opened])
+    assert "No such file" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "data", "~/data", "../data", "/a\0b", "/" + "x/" * 3000, "file:///etc/passwd", "\\\\host\\share"]
+)
+def test_what_is_no_absolute_path_is_refused(opened: Path, given: str) -> None:
+    with pytest.raises(BadInput, match="absolute path"):
+        confine_path(given, [opened])
+
+
+def test_missing_files_inside_are_named(opened: Path) -> None:
+    with pytest.raises(BadInput, match="No such file"):
+        confine_path(opened / "missing", [opened])
+    for odd in ("\udcff", "a\nb", "x" * 256):
+        with pytest.raises(BadInput) as caught:
+            confine_path(f"{opened}/{odd}", [opened])
+        assert "\n" not in str(caught.value)
+        str(caught.value).encode()  # can be written into a log or an answer
+
+
+def test_no_folder_is_open_unless_one_is_named(opened: Path) -> None:
+    with pytest.raises(BadInput, match="in none"):
+        confine_path(opened, [])
+    with pytest.raises(BadInput, match="in none"):
+        confine_path("/etc/passwd", [opened])
+    assert confine_path(opened, [Path("/nowhere"), opened.parent]) == opened
+    link = opened.parent / "link"
+    link.symlink_to(opened)
+    assert confine_path(link / "grid 1", [link]) == opened / "grid 1"

@@ -1,0 +1,1 @@
+"""`magellon user`: who may use this home."""

@@ -1,0 +1,85 @@
+"""The children of one slot: one for each environment whose backends it runs, of which one works at a time."""
+
+import os
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from magellon.platform.pipeline.catalogue import map_pythons
+from magellon.platform.store.environments import isolate_variables, mark_environments
+from magellon.platform.worker.child import Child, Done, Listener, Request
+
+_MOST_WARM = 4
+"""Children that wait for more of their environment's tasks; one more, and the one that waited longest goes."""
+
+
+class PythonFinder:
+    """Which Python runs a backend; looks again when plugins come or go."""
+
+    def __init__(self, plugins: Path | None) -> None:
+        self._plugins = plugins
+        self._mark = -1
+        self._pythons: dict[str, str] = {}
+
+    def find(self, category: str, backend: str) -> str:
+        """The Python of a backend's environment; ours for one that nobody knows, which then says so itself."""
+        return self.list_all().get(f"{category}/{backend}", sys.executable)
+
+    def list_all(self) -> dict[str, str]:
+        """By `category/name`."""
+        mark = mark_environments(self._plugins)
+        if mark != self._mark:
+            self._pythons, self._mark = map_pythons(self._plugins), mark
+        return self._pythons
+
+
+@dataclass
+class Children:
+    """Runs a task in the warm child of its backend's environment."""
+
+    finder: PythonFinder
+    threads: int = 1
+    output_file: Path | None = None
+    _children: "OrderedDict[str, Child]" = field(default_factory=OrderedDict)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def warm(self, keys: tuple[str, ...] = ()) -> None:
+        """Start what will be needed: the child of our own environment, or that of these backends, which must come up.
+
+        Raises:
+            BadInput: the child of a plugin's environment does not start; says why.
+        """
+        if not keys:
+            await (await self._take(sys.executable)).start()
+        for python in {self.finder.find(*key.split("/", 1)) for key in keys}:
+            await (await self._take(python)).wait_until_ready()
+
+    async def run(self, request: Request, listen: Listener | None = None) -> Done:
+        """As `Child.run`."""
+        child = await self._take(self.finder.find(request.category, request.backend))
+        return await child.run(request, listen)
+
+    async def close(self) -> None:
+        while self._children:
+            _, child = self._children.popitem()
+            await child.close()
+
+    async def _take(self, python: str) -> Child:
+        if python not in self._children:
+            if len(self._children) >= _MOST_WARM:
+                _, oldest = self._children.popitem(last=False)
+                await oldest.close()
+            own = python == sys.executable
+            variables = os.environ if own else isolate_variables(os.environ, Path(python))
+            self._children[python] = Child(
+                threads=self.threads, output_file=self.output_file, python=python, inherited=variables
+            )
+        self._children.move_to_end(python)
+        return self._children[python]
