@@ -184,12 +184,12 @@ class FolderWatch:
             self._late[path] = mark
 
     def _mark(self, listing: Listing, movie: str) -> str:
-        """Name, size and time of the metadata file; empty without one."""
+        """Size and time of the metadata file; empty without one."""
         metadata = listing.find_metadata(movie)
         if metadata is None:
             return ""
         state = self.folder.stat(metadata)
-        return f"{PurePosixPath(metadata).name}:{state.size}:{state.mtime}"
+        return f"{state.size}:{state.mtime}"
 
     def _is_missing(self, path: str) -> bool:
         """A listing made while files come and go may leave one out."""

@@ -36,6 +36,6 @@ class SeenMovie(Record):
     inode: int = 0
     """0: not known."""
     metadata: str | None = ""
-    """Name, size and time of its metadata file; empty: it had none; None: not known."""
+    """Size and time of its metadata file; empty: it had none; None: not known."""
     frames: int = 0
     """0: not known."""

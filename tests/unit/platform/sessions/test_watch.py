@@ -296,8 +296,6 @@ class GrowingFolder(RuleBasedStateMachine):
         self.number = 0
         self.processed: dict[str, list[str]] = {}
         """Content > names under which it was taken as good."""
-        self.excused: set[str] = set()
-        """Content that a person removed or wrote over, or moved twice between two looks: it need not be taken."""
         self.tell()
 
     @property
@@ -321,7 +319,7 @@ class GrowingFolder(RuleBasedStateMachine):
         paths = sorted(path for path, file in self.files.items() if accept(file) and path != "always.mrc")
         return data.draw(st.sampled_from(paths)) if paths else None
 
-    @rule(frames=st.integers(0, FRAMES), folder=st.sampled_from(["", "x/"]), metadata=st.booleans())
+    @rule(frames=st.sampled_from([0, 1, 3, FRAMES, FRAMES]), folder=st.sampled_from(["", "x/"]), metadata=st.booleans())
     def begin(self, frames: int, folder: str, metadata: bool) -> None:
         self.number += 1
         path = f"{folder}m{self.number}.mrc"
@@ -335,39 +333,44 @@ class GrowingFolder(RuleBasedStateMachine):
         if path:
             self.session.folder.write(path, self.files[path].word, self.files[path].frames + 1)
 
-    @rule(data=st.data())
-    def write_again(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), taken=st.booleans())
+    def write_again(self, data: st.DataObject, taken: bool) -> None:
+        self.pass_time(3 if taken else 0)
         path = self.choose(data, lambda file: file.frames == file.whole)
         if path:
             self.number += 1
-            self.excused.add(self.files[path].word)
             self.session.folder.write(path, f"movie {self.number}", FRAMES)
 
-    @rule(data=st.data(), folder=st.sampled_from(["", "x/", "y/"]))
-    def rename(self, data: st.DataObject, folder: str) -> None:
+    @rule(data=st.data(), folder=st.sampled_from(["", "x/", "y/"]), taken=st.booleans())
+    def rename(self, data: st.DataObject, folder: str, taken: bool) -> None:
+        self.pass_time(3 if taken else 0)
         path = self.choose(data, lambda file: file.frames == file.whole)
         if path:
             self.number += 1
             self.session.folder.rename(path, f"{folder}r{self.number}.mrc")
 
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), taken=st.booleans())
+    def delete(self, data: st.DataObject, taken: bool) -> None:
+        self.pass_time(3 if taken else 0)
         path = self.choose(data, lambda file: True)
         if path:
-            self.excused.add(self.files.pop(path).word)
+            del self.files[path]
             self.session.folder.metadata.pop(path, None)
 
-    @rule(steps=st.integers(1, 3), lost=st.booleans())
+    @rule(steps=st.sampled_from([1, 2, 3, 12]), lost=st.booleans())
     def look(self, steps: int, lost: bool) -> None:
-        """Without a pause long enough to mistake a part of a file that is always readable for a whole one."""
-        growing = any(file.frames < file.whole for file in self.files.values())
-        step = 2.0 if growing and self.session.folder.header_complete_early else 7.0
+        self.pass_time(steps, lost)
+
+    def pass_time(self, steps: int, lost: bool = False) -> None:
+        """Poll; with files that can be read at any length no pause is so long that a part could be taken for the whole."""
         for number in range(steps):
-            self.session.now += step
+            growing = [path for path, file in self.files.items() if file.frames < file.whole]
+            pausing = growing and self.session.folder.header_complete_early
+            self.session.now += 2.0 if pausing else 7.0
             self.tell(lost and number == steps - 1)
-        if growing and self.session.folder.header_complete_early:
-            for path in [path for path, file in self.files.items() if file.frames < file.whole]:
-                self.session.folder.write(path, self.files[path].word, self.files[path].frames + 1)
+            if pausing and number % 3 == 2:
+                for path in growing:
+                    self.session.folder.write(path, self.files[path].word, self.files[path].frames + 1)
 
     @precondition(lambda self: not self.session.folder.away)
     @rule()
@@ -406,6 +409,6 @@ class GrowingFolder(RuleBasedStateMachine):
 
 
 GrowingFolder.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestGrowingFolder = GrowingFolder.TestCase
