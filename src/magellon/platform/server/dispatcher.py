@@ -236,9 +236,11 @@ class Dispatcher:
                 due = self._progress_at.get(job, 0.0) + (0.0 if job in self._dirty else _PROGRESS_REMINDER)
                 if now < due:
                     continue
-                progress = make_progress(connection, self.book.job(connection, job), self.watch)
+                facts = self.book.job(connection, job)
+                progress = make_progress(connection, facts, self.watch)
                 if progress.settled and job not in self._settled:
-                    relink_session(self.book, connection, job)
+                    if not facts.live:  # settles after every few movies
+                        relink_session(self.book, connection, job)
                     self._settled.add(job)
                 elif not progress.settled:
                     self._settled.discard(job)
@@ -246,6 +248,11 @@ class Dispatcher:
                 self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
                 told.append(progress)
         return told
+
+    def take_in(self, job: int) -> None:
+        """Movies came to a live session: publish what is due."""
+        self.note_change(job)
+        self.ask_to_publish()
 
     def note_change(self, job: int) -> None:
         """A job was submitted or changed."""

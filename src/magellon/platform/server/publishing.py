@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, list_inputs
-from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
+from magellon.platform.pipeline.inputs import build_gather_input, build_input, identify_gather, list_gather_inputs, root_output
 from magellon.platform.pipeline.plan import PlannedStep
 from magellon.platform.pipeline.survey import build_survey_input
 from magellon.platform.server.advancing import settle_items
@@ -139,12 +139,15 @@ def _build_gather(book: Book, connection: Connection, job: JobFacts, step: Plann
 
     value = build_gather_input(job.plan, step, settled, output)
     inputs = list_gather_inputs(job.plan, settled)
+    identity = identify_gather(job.plan, step, inputs)
+    if identity != row.identity:  # of a live session: more has settled since it was due
+        connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity))
     text = json.dumps(value).encode()
     large = len(text) > _LARGEST_MESSAGE
     return Task(
-        **_describe_task(job, step, row),
+        **{**_describe_task(job, step, row), "identity": identity},
         input=None if large else value,
-        input_file=_write_input(book, row.identity, text) if large else None,
+        input_file=_write_input(book, identity, text) if large else None,
         inputs={"items": len(settled)} if large else {"items": inputs},
     )
 

@@ -1,7 +1,7 @@
 """A session comes into the ledger, or comes again with more movies or another recipe. Never deletes, can be repeated."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,13 @@ from magellon.platform.server.book import Book, split
 from magellon.platform.server.surveying import FRESH, OUTDATED
 from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
 from magellon.platform.sessions.scan import FoundMovie, scan_movies
+from magellon.platform.sessions.watch_settings import WatchSettings
 from magellon.platform.store.identity import identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
+
+
+LIVE_PRIORITY = 10
 
 
 class Submission(Record):
@@ -34,7 +38,9 @@ class Submission(Record):
     alone: bool = True
     """Leave other unfinished jobs of the home for another time."""
     live: bool = False
-    """The session still grows: its job goes before others."""
+    """The session still grows: its job goes before others, and movies are taken one after the other as they are finished."""
+    watch: WatchSettings = WatchSettings()
+    """Of a live session."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,14 @@ class FoundSession:
 
 
 def find_session(submission: Submission) -> FoundSession:
-    """Read the folder and every movie's header.
+    """Read the folder and every movie's header; those of a live session are left to its watch.
 
     Raises:
         BadInput: as `read_session` and `scan_movies`.
     """
     folder = Path(submission.folder).resolve()
-    session = read_session(folder, submission.acquisition)
-    return FoundSession(folder, session, scan_movies(folder, session))
+    session = read_session(folder, submission.acquisition, submission.live)
+    return FoundSession(folder, session, [] if submission.live else scan_movies(folder, session))
 
 
 def submit_session(
@@ -68,15 +74,18 @@ def submit_session(
         BadInput: the recipe does not fit.
     """
     row = _enter_session(connection, found)
-    placement = _Placement(connection, book, row.name, found)
+    placement = Placement(connection, book, row.name, found)
     plan = make_plan(submission.recipe, catalogue, placement)
-    _enter_items(connection, row.id, found, placement)
-    _note_vanished(connection, row.id, found)
+    if submission.live:
+        connection.execute(update(sessions).where(sessions.c.id == row.id).values(live=submission.watch.model_dump(mode="json")))
+    else:
+        _enter_items(connection, row.id, found, placement)
+        _note_vanished(connection, row.id, found)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
     job = _enter_job(connection, row.id, plan, submission)
     book.forget_job(job)
-    _enter_tasks(connection, job, row.id, plan)
+    enter_tasks(connection, job, row.id, plan)
     if submission.retry:
         _retry_failed(connection, job)
     _drop_vanished_results(book, connection, job)
@@ -95,21 +104,21 @@ def change_recipe_of_job(
     """
     query = select(sessions.c.id, sessions.c.name).join(jobs, jobs.c.session_id == sessions.c.id).where(jobs.c.id == job)
     session = connection.execute(query).one()
-    plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
+    plan = make_plan(recipe, catalogue, Placement(connection, book, session.name))
     values = {"plan": plan.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json"), "active": True}
     connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
     book.forget_job(job)
-    return _enter_tasks(connection, job, session.id, plan)
+    return enter_tasks(connection, job, session.id, plan)
 
 
-class _Placement:
+class Placement:
     """Expresses files by roots; a folder that no root holds becomes one."""
 
     def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession | None = None) -> None:
         self._connection, self._book, self._name = connection, book, name
         self.roots = book.map_roots(connection)
         if found is not None:
-            self._add(name, found.folder, found.movies[0].movie.path)
+            self._add(name, found.folder, found.movies[0].movie.path if found.movies else None)
 
     def _add(self, name: str, folder: Path, sample: Path | None) -> None:
         self._enter(describe_root(name, folder, sample))
@@ -157,7 +166,7 @@ def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
     return row
 
 
-def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: _Placement) -> None:
+def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: Placement) -> None:
     known = {row.name: row for row in connection.execute(select(items).where(items.c.session_id == session_id))}
     for entry in found.movies:
         movie, identity = placement.place_movie(entry.movie)
@@ -184,8 +193,10 @@ def _note_vanished(connection: Connection, session_id: int, found: FoundSession)
 def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: Submission) -> int:
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
     values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
+    if submission.live:
+        values["priority"] = LIVE_PRIORITY
     if row is None:
-        values.update(session_id=session_id, created_at=time.time(), priority=int(submission.live))
+        values.update(session_id=session_id, created_at=time.time())
         connection.execute(jobs.insert().values(**values))
         row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
     else:
@@ -193,9 +204,23 @@ def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: 
     return int(row.id)
 
 
-def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> list[Row[Any]]:
+@dataclass(frozen=True)
+class SomeItems:
+    """Items whose tasks are looked at alone, and the identities of the surveys that are decided."""
+
+    ids: Sequence[int]
+    surveys: Mapping[str, str]
+
+
+def enter_tasks(
+    connection: Connection, job: int, session_id: int, plan: Plan, some: SomeItems | None = None
+) -> list[Row[Any]]:
     """Make the job's tasks those of the plan; the rows, as they were, of those that were outdated or removed by it."""
-    known = {(r.item_id, r.step): r for r in connection.execute(select(tasks).where(tasks.c.job_id == job))}
+    of_items = select(items).where(items.c.session_id == session_id)
+    of_tasks = select(tasks).where(tasks.c.job_id == job)
+    if some is not None:
+        of_items, of_tasks = of_items.where(items.c.id.in_(some.ids)), of_tasks.where(tasks.c.item_id.in_(some.ids))
+    known = {(r.item_id, r.step): r for r in connection.execute(of_tasks)}
     new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     renamed: list[dict[str, Any]] = []
@@ -216,11 +241,11 @@ def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) 
         elif (row.category, row.backend) != (step.category, step.backend):
             renamed.append(values)  # gathers, surveys and what depends on surveys find their identity when they are due
 
-    for item in connection.execute(select(items).where(items.c.session_id == session_id).order_by(items.c.name)):
-        identities = identify_item(plan.item_steps, item.identity)
+    for item in connection.execute(of_items.order_by(items.c.name)):
+        identities = identify_item(plan.item_steps, item.identity, some.surveys if some else None)
         for step in plan.item_steps:
             enter(item.id, step, identities.get(step.key))
-    for step in (*plan.surveys, *plan.gathers):
+    for step in (*plan.surveys, *plan.gathers) if some is None else ():
         enter(None, step, None)
     if new:
         connection.execute(tasks.insert(), new)

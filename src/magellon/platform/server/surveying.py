@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, case, select, update
 from magellon.platform.pipeline.advance import State
 from magellon.platform.pipeline.identity import identify_item
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.pipeline.survey import Candidate, choose_sample, identify_survey
+from magellon.platform.pipeline.survey import Candidate, SampleInputs, choose_sample, identify_survey
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.store.schema import items, jobs, results, tasks
 
@@ -66,7 +66,7 @@ def _advance_survey(
     book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]
 ) -> tuple[str, str | None]:
     """Its new state and identity."""
-    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job, step))
+    sample = _choose_sample(book, connection, job, step, row)
     if sample:
         identity = identify_survey(step, sample)
         if row.identity == identity and row.state not in ("waiting", "skipped"):
@@ -78,6 +78,21 @@ def _advance_survey(
     return _enter(connection, row, {"state": "skipped", "reason": "no movie got as far as that"})
 
 
+def _choose_sample(
+    book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]
+) -> SampleInputs | None:
+    """While movies come: the first full sample in the order they came, which is then kept."""
+    if not job.live:
+        return choose_sample(job.plan, step, _list_candidates(book, connection, job))
+    if row.inputs:
+        kept = {name for name, _ in row.inputs}
+        sample = choose_sample(job.plan, step, (c for c in _list_candidates(book, connection, job) if c.name in kept))
+        if sample or sample is None:
+            return sample
+    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job))
+    return sample if sample and len(sample) == step.sample else None
+
+
 def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tuple[str, str | None]:
     whole = {**FRESH, **values}
     whole["former"] = None if whole["state"] == "completed" else OUTDATED
@@ -85,10 +100,10 @@ def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tup
     return whole["state"], whole.get("identity", row.identity)
 
 
-def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: PlannedStep) -> Iterator[Candidate]:
-    """Items by name, a few at a time: the sample is among the first."""
+def _list_candidates(book: Book, connection: Connection, job: JobFacts) -> Iterator[Candidate]:
+    """Items by name, those of a live session as they came; a few at a time, as the sample is among the first."""
     query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
-    known = connection.execute(query.where(jobs.c.id == job.id).order_by(items.c.name)).all()
+    known = connection.execute(query.where(jobs.c.id == job.id).order_by(items.c.id if job.live else items.c.name)).all()
     for start in range(0, len(known), _AT_A_TIME):
         part = known[start : start + _AT_A_TIME]
         of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))

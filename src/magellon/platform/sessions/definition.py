@@ -47,8 +47,8 @@ class SessionFile(Acquisition):
     particle_diameter: Annotated[Angstrom, Field(gt=0)] | None = None
 
 
-def read_session(folder: Path, given: Acquisition | None = None) -> SessionFile:
-    """The session in a folder; what is `given` wins over what `session.json` says.
+def read_session(folder: Path, given: Acquisition | None = None, live: bool = False) -> SessionFile:
+    """The session in a folder; what is `given` wins over what `session.json` says. A `live` one may have no movies yet.
 
     Raises:
         BadInput: no such folder, an invalid `session.json`, or no movies.
@@ -56,7 +56,7 @@ def read_session(folder: Path, given: Acquisition | None = None) -> SessionFile:
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder")
     file = folder / SESSION_FILE
-    values = _read_json(file) if file.is_file() else _propose(folder)
+    values = _read_json(file) if file.is_file() else _propose(folder, live)
     values.update(given.model_dump(exclude_none=True) if given else {})
     try:
         session = SessionFile.model_validate(values)
@@ -79,8 +79,10 @@ def _read_json(file: Path) -> dict[str, object]:
     return values
 
 
-def _propose(folder: Path) -> dict[str, object]:
-    """A plain folder of movies: those of its subfolder `movies`, or its own."""
+def _propose(folder: Path, live: bool) -> dict[str, object]:
+    """A plain folder of movies: those of its subfolder `movies`, or its own; while it grows, wherever in it they come."""
+    if live:
+        return {"name": folder.resolve().name, "movies": "**/*"}
     for pattern, place in (("movies/*", folder / "movies"), ("*", folder)):
         if place.is_dir() and any(is_movie(path) for path in place.iterdir()):
             return {"name": folder.resolve().name, "movies": pattern}

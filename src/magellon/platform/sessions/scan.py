@@ -1,7 +1,7 @@
 """From a session's folder to its movies, every path checked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,29 @@ def scan_movies(folder: Path, session: SessionFile) -> list[FoundMovie]:
     paths = _find_paths(folder, session)
     names = _name_movies(paths)
     _check_groups(session, names)
+    headers, problems = _read_headers(names)
+    problems.update(find_odd_sizes(headers))
+    return [
+        FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
+        for name, path in sorted(names.items())
+    ]
+
+
+def describe_movies(folder: Path, session: SessionFile, names: Mapping[str, Path]) -> list[FoundMovie]:
+    """These movies of a session, by name; others are not looked at.
+
+    Raises:
+        BadInput: a gain or defect file that is missing, no pixel size.
+    """
+    headers, problems = _read_headers(names)
+    return [
+        FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
+        for name, path in sorted(names.items())
+    ]
+
+
+def _read_headers(names: Mapping[str, Path]) -> tuple[dict[str, MovieHeader], dict[str, str]]:
+    """Headers and problems by name."""
     headers: dict[str, MovieHeader] = {}
     problems: dict[str, str] = {}
     for name, path in names.items():
@@ -36,11 +59,7 @@ def scan_movies(folder: Path, session: SessionFile) -> list[FoundMovie]:
             headers[name] = read_movie_header(path)
         except BadInput as error:
             problems[name] = str(error)
-    problems.update(find_odd_sizes(headers))
-    return [
-        FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
-        for name, path in sorted(names.items())
-    ]
+    return headers, problems
 
 
 def _find_paths(folder: Path, session: SessionFile) -> list[Path]:
