@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -18,6 +19,7 @@ from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
+from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.store.roots import renew_sample
@@ -97,7 +99,9 @@ class Reception:
         return await asyncio.shield(self._submitting[data])
 
     async def _enter(self, submission: Submission) -> int:
-        found = await asyncio.to_thread(find_session, submission)
+        with self._book.ledger.transaction() as connection:
+            known = read_known_groups(connection, Path(submission.folder).resolve())
+        found = await asyncio.to_thread(find_session, submission, known)
         wanted = list_wanted(submission.recipe)
         catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, wanted)
         with self._book.ledger.transaction() as connection:

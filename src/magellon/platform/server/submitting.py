@@ -15,9 +15,12 @@ from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
+from magellon.platform.server.placing import enter_places
 from magellon.platform.server.surveying import FRESH, OUTDATED
-from magellon.platform.sessions.definition import Acquisition, SessionFile, clean_name, read_session
-from magellon.platform.sessions.scan import FoundMovie, scan_movies
+from magellon.platform.sessions.definition import Acquisition, clean_name, read_session
+from magellon.platform.sessions.found import FoundSession
+from magellon.platform.sessions.importing import check_folder, import_session
+from magellon.platform.sessions.tree import HeaderCache
 from magellon.platform.sessions.watch_settings import WatchSettings
 from magellon.platform.store.identity import identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
@@ -43,24 +46,22 @@ class Submission(Record):
     """Of a live session."""
 
 
-@dataclass(frozen=True)
-class FoundSession:
-    """A session's folder, read and checked; made without the ledger, as it takes time."""
+def find_session(
+    submission: Submission, known: Mapping[str, str] | None = None, cache: HeaderCache | None = None
+) -> FoundSession:
+    """Read the folder, the metadata in it and every movie's header.
 
-    folder: Path
-    session: SessionFile
-    movies: list[FoundMovie]
-
-
-def find_session(submission: Submission) -> FoundSession:
-    """Read the folder and every movie's header; those of a live session are left to its watch.
+    Args:
+        known: movie > optics group, of a session that is in the ledger already.
+        cache: what was read before.
 
     Raises:
-        BadInput: as `read_session` and `scan_movies`.
+        BadInput: as `import_session`.
     """
     folder = Path(submission.folder).resolve()
-    session = read_session(folder, submission.acquisition, submission.live)
-    return FoundSession(folder, session, [] if submission.live else scan_movies(folder, session))
+    if submission.live:  # its movies are left to its watch
+        return FoundSession(folder, read_session(folder, submission.acquisition, live=True), [])
+    return import_session(folder, submission.acquisition, cache, known)
 
 
 def submit_session(
@@ -81,6 +82,7 @@ def submit_session(
     else:
         _enter_items(connection, row.id, found, placement)
         _note_vanished(connection, row.id, found)
+    enter_places(connection, row.id, found.places, placement.express)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
     job = _enter_job(connection, row.id, plan, submission)
@@ -153,7 +155,7 @@ class Placement:
 
 def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
     by_folder = select(sessions).where(sessions.c.folder == str(found.folder))
-    definition = found.session.model_dump(mode="json")
+    definition = found.session.model_dump(mode="json", exclude={"places"})
     row = connection.execute(by_folder).one_or_none()
     if row is None:
         taken = {*connection.execute(select(sessions.c.name)).scalars(), *connection.execute(select(roots.c.name)).scalars()}
@@ -281,5 +283,5 @@ def check_submission(submission: Submission, catalogue: Mapping[str, Description
     Raises:
         BadInput: what is wrong.
     """
-    read_session(Path(submission.folder), submission.acquisition)
+    check_folder(Path(submission.folder), submission.acquisition)
     make_plan(submission.recipe, catalogue)

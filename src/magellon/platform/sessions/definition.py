@@ -11,9 +11,12 @@ from magellon.contracts import Record
 from magellon.errors import BadInput
 from magellon.io.files import find_suffix
 from magellon.io.movie_header import MOVIE_SUFFIXES
+from magellon.platform.sessions.places import Place
 from magellon.units import Angstrom, AngstromPerPixel, Exposure, Kilovolt, Millimetre
 
 SESSION_FILE = "session.json"
+Source = Literal["epu", "serialem", "leginon", "session.json", "plain"]
+"""Who described a session: an acquisition program, a person, or nobody."""
 
 
 class Acquisition(Record):
@@ -32,6 +35,8 @@ class Acquisition(Record):
     gain_flip: Literal["none", "x", "y"] | None = None
     defects: str | None = None
     """Defect list or map, likewise."""
+    metadata: str | None = None
+    """Folder with the acquisition program's files, likewise, where they do not lie with the movies."""
 
 
 class SessionFile(Acquisition):
@@ -45,6 +50,10 @@ class SessionFile(Acquisition):
     optics_groups: dict[str, str] | None = None
     """Movie name > optics group."""
     particle_diameter: Annotated[Angstrom, Field(gt=0)] | None = None
+    source: Source | None = None
+    """Who described it."""
+    places: tuple[Place, ...] | None = None
+    """Where on the grid; an exposure has its movie's name. Pictures are named relative to the session's folder."""
 
 
 def read_session(folder: Path, given: Acquisition | None = None, live: bool = False) -> SessionFile:
@@ -64,6 +73,15 @@ def read_session(folder: Path, given: Acquisition | None = None, live: bool = Fa
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadInput(f"{file}: {where} = {first['input']!r}: {first['msg']}") from error
+    return check_definition(session, file)
+
+
+def check_definition(session: SessionFile, file: Path) -> SessionFile:
+    """The same with a name that is a folder name.
+
+    Raises:
+        BadInput: its movies lie elsewhere.
+    """
     if Path(session.movies).is_absolute() or ".." in Path(session.movies).parts:
         raise BadInput(f"{file}: movies = {session.movies!r} must stay within the session's folder")
     return session.model_copy(update={"name": clean_name(session.name)})

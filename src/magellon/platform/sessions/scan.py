@@ -2,34 +2,27 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from magellon.contracts import Gain, Movie, Optics
 from magellon.errors import BadInput
 from magellon.io.movie_header import MovieHeader, read_movie_header
 from magellon.platform.sessions.definition import SessionFile, is_movie
+from magellon.platform.sessions.found import FoundMovie
 from magellon.platform.sessions.headers import find_odd_sizes
+from magellon.platform.sessions.tree import HeaderCache
 
 
-@dataclass(frozen=True)
-class FoundMovie:
-    """A movie of a session, with absolute paths, and what is wrong with it."""
-
-    movie: Movie
-    problem: str | None = None
-
-
-def scan_movies(folder: Path, session: SessionFile) -> list[FoundMovie]:
+def scan_movies(folder: Path, session: SessionFile, cache: HeaderCache | None = None) -> list[FoundMovie]:
     """All movies by name. A movie that cannot be processed is listed with its problem and troubles no other one.
 
     Raises:
         BadInput: no movies, a gain or defect file that is missing, no pixel size, names that cannot be told apart.
     """
     paths = _find_paths(folder, session)
-    names = _name_movies(paths)
+    names = name_movies(paths)
     _check_groups(session, names)
-    headers, problems = _read_headers(names)
+    headers, problems = read_headers(names, cache or HeaderCache())
     problems.update(find_odd_sizes(headers))
     return [
         FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
@@ -43,20 +36,20 @@ def describe_movies(folder: Path, session: SessionFile, names: Mapping[str, Path
     Raises:
         BadInput: a gain or defect file that is missing, no pixel size.
     """
-    headers, problems = _read_headers(names)
+    headers, problems = read_headers(names, HeaderCache())
     return [
         FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
         for name, path in sorted(names.items())
     ]
 
 
-def _read_headers(names: Mapping[str, Path]) -> tuple[dict[str, MovieHeader], dict[str, str]]:
-    """Headers and problems by name."""
+def read_headers(names: Mapping[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
+    """Headers by movie, and what is wrong with those that have none."""
     headers: dict[str, MovieHeader] = {}
     problems: dict[str, str] = {}
     for name, path in names.items():
         try:
-            headers[name] = read_movie_header(path)
+            headers[name] = cache.read(path, read_movie_header)
         except BadInput as error:
             problems[name] = str(error)
     return headers, problems
@@ -70,7 +63,7 @@ def _find_paths(folder: Path, session: SessionFile) -> list[Path]:
     return found
 
 
-def _name_movies(paths: Sequence[Path]) -> dict[str, Path]:
+def name_movies(paths: Sequence[Path]) -> dict[str, Path]:
     """File names without suffix; where two files share one, the folder's name or the suffix comes with it."""
     stems = Counter(path.stem for path in paths)
     names: dict[str, Path] = {}
@@ -105,7 +98,7 @@ def _describe_movie(folder: Path, session: SessionFile, name: str, path: Path, h
         )
         if value is not None
     }
-    gain = _find_reference(folder, session.gain, "gain")
+    gain = find_reference(folder, session.gain, "gain")
     return Movie(
         name=name,
         path=path,
@@ -114,7 +107,7 @@ def _describe_movie(folder: Path, session: SessionFile, name: str, path: Path, h
         exposure_per_frame=session.exposure_per_frame,
         pre_exposure=session.pre_exposure or 0.0,
         gain=Gain(path=gain, rotation=session.gain_rotation or 0, flip=session.gain_flip or "none") if gain else None,
-        defects=_find_reference(folder, session.defects, "defects"),
+        defects=find_reference(folder, session.defects, "defects"),
     )
 
 
@@ -124,7 +117,12 @@ def name_group(session: SessionFile, movie: str) -> str:
     return session.name if group is None else f"{session.name}_{group}"
 
 
-def _find_reference(folder: Path, reference: str | None, what: str) -> Path | None:
+def find_reference(folder: Path, reference: str | None, what: str) -> Path | None:
+    """A file that a person named, relative to the folder or absolute.
+
+    Raises:
+        BadInput: it is not there.
+    """
     if reference is None:
         return None
     path = folder / Path(reference).expanduser()

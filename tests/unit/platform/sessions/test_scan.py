@@ -8,7 +8,8 @@ import pytest
 
 from magellon.errors import BadInput
 from magellon.platform.sessions.definition import Acquisition, read_session
-from magellon.platform.sessions.scan import FoundMovie, scan_movies
+from magellon.platform.sessions.found import FoundMovie
+from magellon.platform.sessions.scan import scan_movies
 
 
 def write_movie(path: Path, width: int = 8, pixel_size: float = 1.5, cut: int = 0) -> None:
