@@ -17,6 +17,7 @@ from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.outages import refuse_second_server, work_through_outages
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
+from magellon.platform.server.watching import Watching
 from magellon.platform.store.engines import find_database
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
@@ -50,12 +51,15 @@ async def serve(home: Home, policy: Policy, address: BusAddress, database: str |
     dispatchers.append(dispatcher)
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
 
-    reception = Reception(dispatcher)
+    watching = Watching(dispatcher)
+    reception = Reception(dispatcher, watching)
 
     async def run() -> None:
         await dispatcher.recover()  # nothing new comes in before the past is settled
         await reception.open()
-        await dispatcher.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            group.create_task(watching.run())
 
     running = asyncio.create_task(work_through_outages(dispatcher.book, run))
     loop = asyncio.get_running_loop()

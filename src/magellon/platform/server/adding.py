@@ -8,16 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from magellon.contracts import Movie
+from magellon.platform.pipeline.plan import SESSION, Plan
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
 from magellon.platform.server.links import link_movies, link_tasks
 from magellon.platform.server.submitting import Placement, SomeItems, enter_tasks
 from magellon.platform.server.surveying import FRESH, find_settled_surveys
-from magellon.platform.sessions.scan import FoundMovie
+from magellon.platform.sessions.found import FoundMovie
 from magellon.platform.sessions.watch_records import Increment, Taken
 from magellon.platform.sessions.watch_settings import SeenMovie
-from magellon.platform.store.identity import describe_location
 from magellon.platform.store.schema import items, jobs, sessions, tasks
 
 EVENT = "movies"
@@ -56,13 +56,13 @@ def recall_movies(connection: Connection, session_id: int) -> list[Taken]:
     query = select(items.c.name, items.c.movie, items.c.identity, items.c.seen, items.c.problem)
     taken = []
     for row in connection.execute(query.where(items.c.session_id == session_id)):
-        seen = SeenMovie.model_validate(row.seen) if row.seen else _guess_seen(row)
+        seen = SeenMovie.model_validate(row.seen) if row.seen else _guess_seen(row.identity)
         taken.append(Taken(row.name, seen, problem=row.problem))
     return taken
 
 
-def _guess_seen(row: Row[Any]) -> SeenMovie:
-    place, _, marks = str(row.identity["path"]).rpartition("?size=")
+def _guess_seen(identity: Mapping[str, Any]) -> SeenMovie:
+    place, _, marks = str(identity["path"]).rpartition("?size=")
     size, _, mtime = marks.partition("&mtime=")
     return SeenMovie(path=place.partition(":")[2], size=int(size), mtime=int(mtime), metadata=None)
 
@@ -71,7 +71,7 @@ def add_movies(book: Book, connection: Connection, session: LiveSession, arrival
     """Enter what came, changed, moved or went, and move on what depends on it; rows of tasks to take back from the bus."""
     facts = book.job(connection, session.job)
     placement = Placement(connection, book, session.name, identities=arrivals.identities)
-    withdrawn = _move(connection, session, arrivals.increment.renamed, placement)
+    withdrawn = _move(connection, facts.plan, session, arrivals.increment.renamed, placement)
     names = _enter_movies(connection, session, arrivals, placement)
     _enter_vanished(connection, session, arrivals.increment.vanished)
     ids = _find_ids(connection, session.id, names)
@@ -112,7 +112,7 @@ def _enter_movies(connection: Connection, session: LiveSession, arrivals: Arriva
         name = found.movie.name
         seen = taken[name].seen
         problem = taken[name].problem or found.problem
-        movie, identity = placement.place_movie(found.movie, lambda rooted, seen=seen: describe_location(rooted, seen.size, seen.mtime))
+        movie, identity = placement.place_movie(found.movie, seen)
         values = {"movie": movie, "identity": identity, "problem": problem, "seen": seen.model_dump(mode="json")}
         row = known.get(name)
         if row is None:
@@ -132,8 +132,11 @@ def _try_again(connection: Connection, item: int) -> None:
     connection.execute(failed.values(**FRESH))
 
 
-def _move(connection: Connection, session: LiveSession, renamed: Sequence[Taken], placement: Placement) -> list[Row[Any]]:
-    """Movies lie elsewhere, so what has not read them yet must be told; their identity stays that of the place they came from."""
+def _move(
+    connection: Connection, plan: Plan, session: LiveSession, renamed: Sequence[Taken], placement: Placement
+) -> list[Row[Any]]:
+    """Movies lie elsewhere, so what has not read them yet must be told; their identity stays that of where they came from."""
+    readers = [step.key for step in plan.item_steps if any(source.step == SESSION for source in step.sources.values())]
     rows = _find_rows(connection, session.id, [movie.name for movie in renamed])
     withdrawn: list[Row[Any]] = []
     for movie in renamed:
@@ -142,8 +145,8 @@ def _move(connection: Connection, session: LiveSession, renamed: Sequence[Taken]
         place = Path(placement.express(session.folder / movie.seen.path))
         values = {"movie": former.model_copy(update={"path": place}).model_dump(mode="json"), "problem": movie.problem}
         connection.execute(update(items).where(items.c.id == row.id).values(**values, seen=movie.seen.model_dump(mode="json")))
-        unread = select(tasks).where(tasks.c.item_id == row.id, tasks.c.state.in_(("pending", "running")), tasks.c.published)
-        found = connection.execute(unread).all()
+        unread = select(tasks).where(tasks.c.item_id == row.id, tasks.c.step.in_(readers), tasks.c.published)
+        found = connection.execute(unread.where(tasks.c.state.in_(("pending", "running")))).all()
         withdrawn += found
         again = update(tasks).where(tasks.c.id.in_([task.id for task in found]))
         connection.execute(again.values(state="pending", published=False, sequence=None, worker=None, incarnation=None))

@@ -154,13 +154,16 @@ def _advance_live_gathers(book: Book, connection: Connection, job: JobFacts, row
     """While movies come, a gather takes those that are settled, now and then; what it made before stays until it is done."""
     open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
     busy = connection.execute(open_item.limit(1)).first() is not None
+    settled_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.step == job.plan.item_steps[-1].key)
+    if connection.execute(settled_item.where(tasks.c.state.not_in(OPEN)).limit(1)).first() is None:
+        return []
     if any(row.state in ("pending", "running") for row in rows):
         book.late_gathers.add(job.id)
         return []
     if book.put_off_gathers(job.id, book.policy.gather_interval if busy else book.policy.gather_pause):
         return []
     settled = settle_items(connection, job)
-    if not settled:
+    if not any(item.completed for item in settled):
         return []
     inputs = list_gather_inputs(job.plan, settled)
     made = (_advance_gather(connection, row, identify_gather(job.plan, job.plan.step(row.step), inputs)) for row in rows)
@@ -182,7 +185,7 @@ def _advance_gather(connection: Connection, row: Row[Any], identity: str) -> int
 
 
 def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
-    """All items of a job with what was completed for them and why they are held; of a live session those nothing is to come of."""
+    """All items of a job with what was completed for them and why they are held; in a live session those that are settled."""
     query = (
         select(items.c.name, items.c.movie, items.c.identity.label("movie_identity"), tasks.c.step, tasks.c.state,
                tasks.c.reason, tasks.c.identity)

@@ -21,11 +21,10 @@ from magellon.platform.sessions.definition import Acquisition, clean_name, read_
 from magellon.platform.sessions.found import FoundSession
 from magellon.platform.sessions.importing import check_folder, import_session
 from magellon.platform.sessions.tree import HeaderCache
-from magellon.platform.sessions.watch_settings import WatchSettings
-from magellon.platform.store.identity import identify_file, locate_file
+from magellon.platform.sessions.watch_settings import SeenMovie, WatchSettings
+from magellon.platform.store.identity import describe_location, identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
-
 
 LIVE_PRIORITY = 10
 
@@ -78,7 +77,9 @@ def submit_session(
     placement = Placement(connection, book, row.name, found)
     plan = make_plan(submission.recipe, catalogue, placement)
     if submission.live:
-        connection.execute(update(sessions).where(sessions.c.id == row.id).values(live=submission.watch.model_dump(mode="json")))
+        connection.execute(
+            update(sessions).where(sessions.c.id == row.id).values(live=submission.watch.model_dump(mode="json"))
+        )
     else:
         _enter_items(connection, row.id, found, placement)
         _note_vanished(connection, row.id, found)
@@ -116,8 +117,17 @@ def change_recipe_of_job(
 class Placement:
     """Expresses files by roots; a folder that no root holds becomes one."""
 
-    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        book: Book,
+        name: str,
+        found: FoundSession | None = None,
+        identities: Mapping[Path, str] | None = None,
+    ) -> None:
+        """`identities`: of files that were looked at before."""
         self._connection, self._book, self._name = connection, book, name
+        self._identities = dict(identities or {})
         self.roots = book.map_roots(connection)
         if found is not None:
             self._add(name, found.folder, found.movies[0].movie.path if found.movies else None)
@@ -139,15 +149,19 @@ class Placement:
         return self.roots.express(path)
 
     def identify(self, path: Path) -> str:
-        self.express(path)
-        return identify_file(path, self.roots)
+        if path not in self._identities:
+            self.express(path)
+            self._identities[path] = identify_file(path, self.roots)
+        return self._identities[path]
 
-    def place_movie(self, movie: Movie) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A movie with rooted paths, and with the identities of its files instead."""
+    def place_movie(self, movie: Movie, seen: SeenMovie | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A movie with rooted paths, and with the identities of its files instead, its own as it was `seen` or as it is."""
 
         def identify(path: Path) -> Path:
-            self.express(path)
-            return Path(locate_file(path, self.roots) if path == movie.path else identify_file(path, self.roots))
+            if path != movie.path:
+                return Path(self.identify(path))
+            rooted = self.express(path)
+            return Path(describe_location(rooted, seen.size, seen.mtime) if seen else locate_file(path, self.roots))
 
         rooted = movie.map_paths(lambda path: Path(self.express(path)))
         return rooted.model_dump(mode="json"), movie.map_paths(identify).model_dump(mode="json")
@@ -214,9 +228,7 @@ class SomeItems:
     surveys: Mapping[str, str]
 
 
-def enter_tasks(
-    connection: Connection, job: int, session_id: int, plan: Plan, some: SomeItems | None = None
-) -> list[Row[Any]]:
+def enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan, some: SomeItems | None = None) -> list[Row[Any]]:
     """Make the job's tasks those of the plan; the rows, as they were, of those that were outdated or removed by it."""
     of_items = select(items).where(items.c.session_id == session_id)
     of_tasks = select(tasks).where(tasks.c.job_id == job)

@@ -35,6 +35,11 @@ def find_surveys(connection: Connection, job: JobFacts) -> dict[str, Row[Any]]:
     return {row.step: row for row in connection.execute(query)}
 
 
+def find_settled_surveys(connection: Connection, job: JobFacts) -> dict[str, str]:
+    """Identities of the surveys that are decided, by step."""
+    return {key: row.identity for key, row in find_surveys(connection, job).items() if row.state not in _WITHOUT_RESULT}
+
+
 def find_results(connection: Connection, identities: Iterable[str | None]) -> set[str]:
     """Which of these computations are finished."""
     known: set[str] = set()
@@ -78,9 +83,7 @@ def _advance_survey(
     return _enter(connection, row, {"state": "skipped", "reason": "no movie got as far as that"})
 
 
-def _choose_sample(
-    book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]
-) -> SampleInputs | None:
+def _choose_sample(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> SampleInputs | None:
     """While movies come: the first full sample in the order they came, which is then kept."""
     if not job.live:
         return choose_sample(job.plan, step, _list_candidates(book, connection, job))
@@ -125,8 +128,7 @@ def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[st
 
 def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
     """Give all tasks that depend on a decided survey their identity; whether any got another one."""
-    found = find_surveys(connection, job)
-    surveys = {key: row.identity for key, row in found.items() if row.state not in _WITHOUT_RESULT}
+    surveys = find_settled_surveys(connection, job)
     query = select(items.c.id, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job.id)
     of_items = {row.id: row.identity for row in connection.execute(query).all()}
     rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_not(None))).all()

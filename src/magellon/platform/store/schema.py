@@ -45,7 +45,9 @@ sessions = Table(
     Column("name", String(200), nullable=False, unique=True),
     Column("folder", Text, nullable=False, unique=True),
     Column("definition", JSON, nullable=False),
-    Column("live", JSON(none_as_null=True)),  # how its growing folder is watched: `sessions.watch_settings`; null: not, or no more
+    Column(
+        "live", JSON(none_as_null=True)
+    ),  # how its growing folder is watched: `sessions.watch_settings`; null: not, or no more
 )
 
 items = Table(
