@@ -33,6 +33,14 @@ def test_links_lead_somewhere(page: Path) -> None:
                 assert anchor in list_anchors(file), f"{target}: no such heading"
 
 
+GROUPS = {
+    str(group.name): {each.name: each for each in group.typer_instance.registered_commands}
+    for group in app.registered_groups
+    if group.typer_instance
+}
+"""Commands below a command, as `magellon user add`."""
+
+
 def list_anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -51,19 +59,22 @@ def find_flags(words: list[str]) -> set[str]:
         return list_flags(make_command(choose_backend(words[2]))) if not words[2].startswith("-") else {"--help"}
     if name == "simulate":
         return list_flags(make_simulate_command())
-    command = next(each for each in app.registered_commands if each.name == name)
+    commands = GROUPS[name].values() if name in GROUPS else app.registered_commands
+    command = next(each for each in commands if each.name == (words[2] if name in GROUPS else name))
     return list_flags(command.callback)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_and_flags_exist(page: Path) -> None:
-    known = {each.name for each in app.registered_commands}
+    known = {each.name for each in app.registered_commands} | set(GROUPS)
     for example in find_examples(page):
         for line in (*example.commands.replace("\\\n", " ").splitlines(), *example.instead.splitlines()):
             words = shlex.split(line, comments=True)
             if len(words) < 2 or words[0] != "magellon" or words[1].startswith("-"):
                 continue
             assert words[1] in known, f"{line}: no such command"
+            if words[1] in GROUPS:
+                assert words[2] in GROUPS[words[1]], f"{line}: no such command"
             if "valley" in line:
                 continue  # the example plugin, which is not installed here
             given = {word.partition("=")[0] for word in words if word.startswith("--")}
@@ -102,8 +113,8 @@ def test_the_filter_is_described_completely() -> None:
 
 def test_every_command_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "reference" / "command-line.md").read_text()
-    for command in app.registered_commands:
-        assert f"## magellon {command.name}" in text
+    for name in (*(command.name for command in app.registered_commands), *GROUPS):
+        assert f"## magellon {name}" in text
 
 
 def test_every_page_is_in_the_index() -> None:

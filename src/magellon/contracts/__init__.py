@@ -8,6 +8,7 @@ from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, Extracti
 from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
 from magellon.contracts.record import Record
+from magellon.contracts.session_export import SESSION_EXPORT, SessionExportInput, SessionExportOutput
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
 from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
 from magellon.errors import BadInput, Cancelled, MagellonError, Transient
@@ -22,6 +23,7 @@ CONTRACTS = {
         PARTICLE_PICKING,
         PARTICLE_EXTRACTION,
         SESSION_STAR,
+        SESSION_EXPORT,
     )
 }
 """Every category, in pipeline order."""
@@ -35,6 +37,7 @@ __all__ = [
     "PARTICLE_EXTRACTION",
     "PARTICLE_PICKING",
     "PARTICLE_SURVEY",
+    "SESSION_EXPORT",
     "SESSION_STAR",
     "Backend",
     "BadInput",
@@ -61,6 +64,8 @@ __all__ = [
     "PickingOutput",
     "Picks",
     "Record",
+    "SessionExportInput",
+    "SessionExportOutput",
     "SessionItem",
     "SessionStarInput",
     "SessionStarOutput",

@@ -17,6 +17,10 @@ HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The ser
 StateOption = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="Its state folder.", show_default="HOME/state")
 ]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL", help="A site's PostgreSQL.", show_default="a file in the state folder"),
+]
 PasswordOption = Annotated[
     Path | None,
     typer.Option(
@@ -39,19 +43,20 @@ def add_user(
     ] = None,
     home: HomeOption = _HOME,
     state: StateOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Make an account."""
     password = None if no_password or (subject and not password_file) else read_password(password_file)
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.add(name, role, password, subject)
     console.print(f"{name} is {role}", markup=False)
 
 
 @user_app.command("list")
-def list_users(home: HomeOption = _HOME, state: StateOption = None) -> None:
+def list_users(home: HomeOption = _HOME, state: StateOption = None, database: DatabaseOption = None) -> None:
     """Show all accounts."""
     table = make_table("name", "role", "logs in by", "state")
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         for each in registry.list_users():
             ways = [way for way, there in (("password", each["has_password"]), ("OpenID Connect", each["subject"])) if there]
             table.add_row(each["name"], each["role"], ", ".join(ways) or "token", "disabled" if each["disabled"] else "")
@@ -64,36 +69,45 @@ def change_role(
     role: Annotated[Role, typer.Argument(metavar="ROLE", help="viewer, operator or admin.", show_default=False)],
     home: HomeOption = _HOME,
     state: StateOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Give an account another role; it counts at once."""
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.change_role(name, role)
     console.print(f"{name} is {role}", markup=False)
 
 
 @user_app.command("password")
 def change_password(
-    name: NameArgument, password_file: PasswordOption = None, home: HomeOption = _HOME, state: StateOption = None
+    name: NameArgument,
+    password_file: PasswordOption = None,
+    home: HomeOption = _HOME,
+    state: StateOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Set the password of an account, and end its logins."""
     password = read_password(password_file)
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.change_password(name, password)
     console.print(f"{name} has a new password", markup=False)
 
 
 @user_app.command("disable")
-def disable_user(name: NameArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
+def disable_user(
+    name: NameArgument, home: HomeOption = _HOME, state: StateOption = None, database: DatabaseOption = None
+) -> None:
     """Lock an account out: its logins end, its tokens are revoked."""
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.disable(name, True)
     console.print(f"{name} is disabled", markup=False)
 
 
 @user_app.command("enable")
-def enable_user(name: NameArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
+def enable_user(
+    name: NameArgument, home: HomeOption = _HOME, state: StateOption = None, database: DatabaseOption = None
+) -> None:
     """Let a disabled account in again; tokens that were revoked stay so."""
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.disable(name, False)
     console.print(f"{name} is enabled", markup=False)
 
@@ -105,25 +119,38 @@ def issue_token(
     days: Annotated[float, typer.Option(metavar="N", help="How long it is good.")] = 90.0,
     home: HomeOption = _HOME,
     state: StateOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Print a new token with the rights of an account. It is shown this once."""
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         token = registry.issue_token(name, label, days)
     print(token)  # noqa: T201
 
 
 @user_app.command("give")
-def give_session(name: NameArgument, session: SessionArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
+def give_session(
+    name: NameArgument,
+    session: SessionArgument,
+    home: HomeOption = _HOME,
+    state: StateOption = None,
+    database: DatabaseOption = None,
+) -> None:
     """Let a viewer see a session. Operators and admins see all."""
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.give(name, session, True)
     console.print(f"{name} sees {session}", markup=False)
 
 
 @user_app.command("withdraw")
-def withdraw_session(name: NameArgument, session: SessionArgument, home: HomeOption = _HOME, state: StateOption = None) -> None:
+def withdraw_session(
+    name: NameArgument,
+    session: SessionArgument,
+    home: HomeOption = _HOME,
+    state: StateOption = None,
+    database: DatabaseOption = None,
+) -> None:
     """The reverse of give."""
-    with _registry(home, state) as registry:
+    with _registry(home, state, database) as registry:
         registry.give(name, session, False)
     console.print(f"{name} does not see {session} any more", markup=False)
 
@@ -151,7 +178,8 @@ def read_password(path: Path | None) -> str:
     return password
 
 
-def _registry(home: Path, state: Path | None) -> Any:
+def _registry(home: Path, state: Path | None, database: str | None) -> Any:
     from magellon.cli.user.registry import open_registry
+    from magellon.platform.store.engines import find_database
 
-    return open_registry(Home.at(home, state))
+    return open_registry(Home.at(home, state), find_database(database))

@@ -23,7 +23,7 @@ from magellon.platform.people.start_token import read_start_token
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 
-_PATIENCE = 30.0
+_PATIENCE, _DATABASE_PATIENCE = 30.0, 5.0
 
 
 class Registry(Protocol):
@@ -39,11 +39,11 @@ class Registry(Protocol):
 
 
 @contextmanager
-def open_registry(home: Home) -> Iterator[Registry]:
+def open_registry(home: Home, database: str | None = None) -> Iterator[Registry]:
     """The server's if one runs, or the ledger's, which nobody else can open meanwhile.
 
     Raises:
-        BadInput: neither can be used.
+        BadInput: neither can be used, or a server elsewhere works on the database.
     """
     if (home.state / "lock").exists() and _is_locked(home):
         with httpx2.Client(**_find_server(home), timeout=_PATIENCE, trust_env=False) as client:
@@ -53,8 +53,9 @@ def open_registry(home: Home) -> Iterator[Registry]:
     loop = asyncio.new_event_loop()
     lock = hold_lock(home.lock, patience=0)
     loop.run_until_complete(lock.__aenter__())
-    ledger = Ledger.at(home.ledger)
+    ledger = Ledger(database) if database else Ledger.at(home.ledger)
     try:
+        ledger.await_database(_DATABASE_PATIENCE)
         ledger.migrate()
         yield LedgerRegistry(Administration(People(ledger), f"{getpass.getuser()} at the command line"))
     finally:

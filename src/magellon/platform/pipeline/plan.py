@@ -166,6 +166,8 @@ def _plan_step(
     category = step.category or key
     if category not in CONTRACTS:
         raise BadInput(f"step {key}: no category {category!r} (there are {', '.join(CONTRACTS)})")
+    if CONTRACTS[category].on_demand:
+        raise BadInput(f"step {key}: {category} is run when asked for and is no step of a recipe")
     description = _choose_backend(key, category, step.backend, catalogue)
 
     def visit(handle: Callable[[Path], str]) -> Callable[[str], str]:
@@ -196,8 +198,9 @@ def _plan_step(
 
 def _choose_backend(key: str, category: str, name: str | None, catalogue: Mapping[str, Description]) -> Description:
     of_category = {d.name: d for d in catalogue.values() if d.category == category}
-    if name is None and len(of_category) == 1:
-        name = next(iter(of_category))
+    usable = [each.name for each in of_category.values() if not each.error]
+    if name is None and len(usable or of_category) == 1:
+        name = (usable or list(of_category))[0]
     if name not in of_category:
         there = ", ".join(of_category) or "none"
         what = f"no backend {category}/{name} is installed" if name else f"several backends of {category}, choose one"

@@ -20,6 +20,7 @@ from magellon.platform.pipeline.recipe import list_wanted
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
 from magellon.platform.server.placing import read_known_groups
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.server.watching import Watching
@@ -48,12 +49,18 @@ class Reception:
         self._dispatcher = dispatcher
         self._watching = watching
         self._book = dispatcher.book
+        self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
         self._opened = False
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
-        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise}
+        return {
+            "api.hello": self._greet,
+            "api.submit": self._submit,
+            "api.summary": self._summarise,
+            "api.plugins": self._plugins.answer,
+        }
 
     async def open(self) -> None:
         """Begin to answer; no change if it does already."""

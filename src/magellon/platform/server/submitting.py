@@ -16,6 +16,7 @@ from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.placing import enter_places
+from magellon.platform.server.settings import apply_settings, name_backends
 from magellon.platform.server.surveying import FRESH, OUTDATED
 from magellon.platform.sessions.definition import Acquisition, clean_name, read_session
 from magellon.platform.sessions.found import FoundSession
@@ -75,7 +76,9 @@ def submit_session(
     """
     row = _enter_session(connection, found)
     placement = Placement(connection, book, row.name, found)
-    plan = make_plan(submission.recipe, catalogue, placement)
+    recipe, catalogue = apply_settings(connection, submission.recipe, catalogue)
+    plan = make_plan(recipe, catalogue, placement)
+    submission = submission.model_copy(update={"recipe": name_backends(recipe, plan)})
     if submission.live:
         connection.execute(
             update(sessions).where(sessions.c.id == row.id).values(live=submission.watch.model_dump(mode="json"))
@@ -107,8 +110,14 @@ def change_recipe_of_job(
     """
     query = select(sessions.c.id, sessions.c.name).join(jobs, jobs.c.session_id == sessions.c.id).where(jobs.c.id == job)
     session = connection.execute(query).one()
+    kept = {f"{step.category}/{step.backend}" for step in book.job(connection, job).plan.steps}
+    recipe, catalogue = apply_settings(connection, recipe, catalogue, kept)
     plan = make_plan(recipe, catalogue, Placement(connection, book, session.name))
-    values = {"plan": plan.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json"), "active": True}
+    values = {
+        "plan": plan.model_dump(mode="json"),
+        "recipe": name_backends(recipe, plan).model_dump(mode="json"),
+        "active": True,
+    }
     connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
     book.forget_job(job)
     return enter_tasks(connection, job, session.id, plan)

@@ -4,21 +4,25 @@ much may be sent, and what a browser may do with the answer."""
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from pydantic import ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from magellon.contracts import Record
+from magellon.errors import BadInput
 from magellon.platform.people.openid import OpenIdSettings
 from magellon.platform.server.http.gate import open_gate
 from magellon.platform.server.http.security import COOKIES
 
 CHECK_HEADER = "x-magellon"
 """Whoever changes something with a cookie sends it (any value): a form of another site cannot, and its scripts may not."""
+FILE = "access.json"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = "/login"
@@ -49,6 +53,24 @@ class ProtectionSettings(Record):
     largest_body: int = 2 << 20
     """Bytes of one request."""
     openid: OpenIdSettings | None = None
+
+
+def read_protection_settings(state: Path) -> ProtectionSettings:
+    """What an administrator wrote into the state folder; without it, for one person on this machine.
+
+    Raises:
+        BadInput: the file cannot be read or says something else.
+    """
+    path = state / FILE
+    if not path.exists():
+        return ProtectionSettings()
+    try:
+        return ProtectionSettings.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise BadInput(f"{path}: {problems}") from error
 
 
 def protect(app: FastAPI, settings: ProtectionSettings) -> None:

@@ -1,5 +1,6 @@
 """Login, logout, users, tokens and the protection around every request, through an app with these routes alone."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +12,13 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
+from magellon.errors import BadInput
 from magellon.platform.people.administration import Administration
 from magellon.platform.people.directory import People
 from magellon.platform.people.logins import Logins
 from magellon.platform.people.roles import Role
 from magellon.platform.people.secret import make_secret
-from magellon.platform.server.http.protection import ProtectionSettings, protect
+from magellon.platform.server.http.protection import ProtectionSettings, protect, read_protection_settings
 from magellon.platform.server.http.routes import login, people
 from magellon.platform.server.http.security import require, visible_session, visible_sessions
 from magellon.platform.store.ledger import Ledger
@@ -310,3 +312,14 @@ def test_the_audit_log_tells_who_did_what_in_pages(client: TestClient, bearer: d
     second = client.get(f"/api/v1/audit?limit=1&before={first['next']}", headers=bearer["ada"]).json()
     assert [(act["user"], act["action"]) for act in second["acts"]] == [("vera", "log in")]
     assert PASSWORD not in client.get("/api/v1/audit", headers=bearer["ada"]).text
+
+
+def test_settings_of_a_site_are_read_from_its_state(tmp_path: Path) -> None:
+    assert read_protection_settings(tmp_path) == ProtectionSettings()
+    openid = {"issuer": "https://id.example.org", "client_id": "m", "redirect_url": "https://m.example.org/back"}
+    (tmp_path / "access.json").write_text(json.dumps({"hosts": ["m.example.org"], "tls": True, "openid": openid}))
+    found = read_protection_settings(tmp_path)
+    assert (found.hosts, found.tls, found.openid and found.openid.newcomers) == (("m.example.org",), True, False)
+    (tmp_path / "access.json").write_text('{"host": "m"}')
+    with pytest.raises(BadInput, match=r"access.json: host: "):
+        read_protection_settings(tmp_path)
