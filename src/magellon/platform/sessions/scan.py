@@ -30,17 +30,20 @@ def scan_movies(folder: Path, session: SessionFile, cache: HeaderCache | None = 
     ]
 
 
-def describe_movies(folder: Path, session: SessionFile, names: Mapping[str, Path]) -> list[FoundMovie]:
-    """These movies of a session, by name; others are not looked at.
-
-    Raises:
-        BadInput: a gain or defect file that is missing, no pixel size.
-    """
-    headers, problems = read_headers(names, HeaderCache())
-    return [
-        FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
-        for name, path in sorted(names.items())
-    ]
+def describe_plain_movies(
+    folder: Path, session: SessionFile, names: dict[str, Path], cache: HeaderCache | None = None
+) -> list[FoundMovie]:
+    """Some movies of a session, under the names given; what is wrong with one is its problem."""
+    headers, problems = read_headers(names, cache or HeaderCache())
+    found = []
+    for name, path in sorted(names.items()):
+        try:
+            movie = _describe_movie(folder, session, name, path, headers.get(name))
+        except BadInput as error:
+            problems.setdefault(name, str(error))
+            movie = _describe_movie(folder, session, name, path, None)
+        found.append(FoundMovie(movie, problems.get(name)))
+    return found
 
 
 def read_headers(names: Mapping[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
