@@ -13,9 +13,11 @@ from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
 from magellon.platform.server.links import link_movies, link_tasks
+from magellon.platform.server.placing import enter_places
 from magellon.platform.server.submitting import Placement, SomeItems, enter_tasks
 from magellon.platform.server.surveying import FRESH, find_settled_surveys
 from magellon.platform.sessions.found import FoundMovie
+from magellon.platform.sessions.places import Place
 from magellon.platform.sessions.watch_records import Increment, Taken
 from magellon.platform.sessions.watch_settings import SeenMovie
 from magellon.platform.store.schema import items, jobs, sessions, tasks
@@ -31,6 +33,9 @@ class Arrivals:
     increment: Increment
     movies: Sequence[FoundMovie] = ()
     """Those that are ready, under the names the watch gave them."""
+    places: Sequence[Place] = ()
+    problems: Sequence[str] = ()
+    """What else could not be read."""
     identities: Mapping[Path, str] = field(default_factory=dict)
     """Of gains and defect lists."""
 
@@ -74,6 +79,8 @@ def add_movies(book: Book, connection: Connection, session: LiveSession, arrival
     withdrawn = _move(connection, facts.plan, session, arrivals.increment.renamed, placement)
     names = _enter_movies(connection, session, arrivals, placement)
     _enter_vanished(connection, session, arrivals.increment.vanished)
+    if arrivals.places:
+        enter_places(connection, session.id, list(arrivals.places), placement.express)
     ids = _find_ids(connection, session.id, names)
     for part in split(ids):
         some = SomeItems(part, find_settled_surveys(connection, facts))
@@ -83,7 +90,7 @@ def add_movies(book: Book, connection: Connection, session: LiveSession, arrival
     completed = advance_items(book, connection, session.job, touched)
     link_movies(book, connection, session.job, touched)
     link_tasks(book, connection, completed)
-    _tell(book, connection, facts, arrivals.increment)
+    _tell(book, connection, facts, arrivals)
     return withdrawn
 
 
@@ -162,8 +169,10 @@ def _enter_vanished(connection: Connection, session: LiveSession, vanished: Sequ
         connection.execute(query.values(problem=problem))
 
 
-def _tell(book: Book, connection: Connection, job: JobFacts, increment: Increment) -> None:
-    lines = [f"{movie.name}: {movie.problem}" for movie in increment.ready if movie.problem]
+def _tell(book: Book, connection: Connection, job: JobFacts, arrivals: Arrivals) -> None:
+    increment = arrivals.increment
+    lines = [*arrivals.problems]
+    lines += [f"{movie.name}: {movie.problem}" for movie in increment.ready if movie.problem]
     lines += [f"{movie.name} is now {movie.seen.path}" for movie in increment.renamed]
     lines += [f"{movie.name} is no longer in the folder" for movie in increment.vanished]
     if increment.ready:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from magellon.platform.server.book import Book, split
 from magellon.platform.server.placing import enter_places
 from magellon.platform.server.settings import apply_settings, name_backends
 from magellon.platform.server.surveying import FRESH, OUTDATED
-from magellon.platform.sessions.definition import Acquisition, clean_name, read_session
+from magellon.platform.sessions.definition import Acquisition, clean_name
 from magellon.platform.sessions.found import FoundSession
 from magellon.platform.sessions.importing import check_folder, import_session
 from magellon.platform.sessions.tree import HeaderCache
@@ -59,9 +59,11 @@ def find_session(
         BadInput: as `import_session`.
     """
     folder = Path(submission.folder).resolve()
-    if submission.live:  # its movies are left to its watch
-        return FoundSession(folder, read_session(folder, submission.acquisition, live=True), [])
-    return import_session(folder, submission.acquisition, cache, known)
+    found = import_session(folder, submission.acquisition, cache, known, submission.live)
+    if not submission.live:
+        return found
+    places = [place for place in found.places if place.kind != "exposure"]
+    return replace(found, movies=[], places=places)  # its movies are left to its watch
 
 
 def submit_session(

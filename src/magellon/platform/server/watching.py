@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,13 @@ from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import link_tasks
-from magellon.platform.sessions.definition import SessionFile
-from magellon.platform.sessions.scan import describe_movies
+from magellon.platform.server.placing import read_known_groups
+from magellon.platform.sessions.definition import Acquisition, SessionFile
+from magellon.platform.sessions.importing import describe_movies
+from magellon.platform.sessions.tree import HeaderCache
 from magellon.platform.sessions.watch import FolderWatch
 from magellon.platform.sessions.watch_files import SessionFolder
+from magellon.platform.sessions.watch_metadata import looks_like_movie
 from magellon.platform.sessions.watch_records import Increment
 from magellon.platform.sessions.watch_settings import WatchSettings
 from magellon.platform.store.identity import identify_file
@@ -59,9 +62,13 @@ class WatchStatus(Record):
 class _FolderReader:
     """All of a watch that touches the filesystem; used by one thread at a time."""
 
-    def __init__(self, session: LiveSession, definition: SessionFile, watch: FolderWatch, roots: Roots) -> None:
-        self._folder, self._definition, self._roots = session.folder, definition, roots
+    def __init__(self, session: LiveSession, given: Acquisition, watch: FolderWatch, roots: Roots) -> None:
+        self._folder, self._given, self._roots = session.folder, given, roots
         self.watch = watch
+        self.groups: dict[str, str] = {}
+        """Movie > optics group, of those in the ledger."""
+        self._cache = HeaderCache()
+        self._told: set[str] = set()
         self._identities: dict[tuple[Path, int, int], str] = {}
 
     def look(self) -> Arrivals:
@@ -73,8 +80,20 @@ class _FolderReader:
         """
         increment = self.watch.poll(time.monotonic())
         names = {movie.name: self._folder / movie.seen.path for movie in increment.ready}
-        movies = describe_movies(self._folder, self._definition, names) if names else []
-        return Arrivals(increment, movies, self._identify_references([found.movie for found in movies]))
+        if not names:
+            return Arrivals(increment)
+        found = describe_movies(self._folder, self._given, names, self.groups, self._cache)
+        identities = self._identify_references([each.movie for each in found.movies])
+        problems = [problem for problem in found.problems if problem not in self._told]
+        return Arrivals(increment, found.movies, found.places, problems, identities)
+
+    def confirm(self, arrivals: Arrivals) -> None:
+        """They are in the ledger."""
+        self.watch.confirm(arrivals.increment)
+        self._told.update(arrivals.problems)
+        for found in arrivals.movies:
+            if found.shot is not None and found.shot.optics_group is not None:
+                self.groups[found.movie.name] = found.shot.optics_group
 
     def _identify_references(self, movies: Sequence[Movie]) -> Mapping[Path, str]:
         """Gains and defect lists are read once, and again when they change."""
@@ -140,9 +159,10 @@ class Watching:
             self._book.forget_job(session.job)
             definition = SessionFile.model_validate(row.definition)
             aside = _list_references(session.folder, definition)
-            folder = SessionFolder(session.folder, definition.movies, aside)
+            folder = SessionFolder(session.folder, definition.movies, aside, _select_movies(definition))
             watch = FolderWatch.resume(folder, WatchSettings.model_validate(row.live), recall_movies(connection, session_id))
-            reader = _FolderReader(session, definition, watch, self._book.map_roots(connection))
+            reader = _FolderReader(session, _recall_given(definition), watch, self._book.map_roots(connection))
+            reader.groups.update(read_known_groups(connection, session.folder))
         self._forget(session_id)
         self._watched[session_id] = _Watched(asyncio.create_task(self._watch(session)), reader)
 
@@ -232,7 +252,7 @@ class Watching:
     async def _enter(self, session: LiveSession, watched: _Watched, arrivals: Arrivals) -> None:
         with self._book.ledger.transaction() as connection:
             withdrawn = add_movies(self._book, connection, session, arrivals)
-        watched.reader.watch.confirm(arrivals.increment)
+        watched.reader.confirm(arrivals)
         self._dispatcher.take_in(session.job)
         await self._dispatcher.withdraw(withdrawn)
 
@@ -250,6 +270,18 @@ class Watching:
         with self._book.ledger.transaction() as connection:
             tell_session(self._book, connection, session.job, [f"watching {session.folder}: {trouble or 'goes on'}"])
         watched.trouble = trouble
+
+
+def _recall_given(definition: SessionFile) -> Acquisition:
+    """What a person or a `session.json` said when the session was submitted."""
+    said = {name: getattr(definition, name) for name in Acquisition.model_fields}
+    return Acquisition.model_validate({name: value for name, value in said.items() if value is not None})
+
+
+def _select_movies(definition: SessionFile) -> Callable[[str], bool]:
+    """Which of the files that look like movies are some, as far as their names tell."""
+    source = definition.source
+    return lambda path: looks_like_movie(source, path)
 
 
 def _list_references(folder: Path, definition: SessionFile) -> frozenset[str]:

@@ -56,8 +56,8 @@ class SessionFile(Acquisition):
     """Where on the grid; an exposure has its movie's name. Pictures are named relative to the session's folder."""
 
 
-def read_session(folder: Path, given: Acquisition | None = None, live: bool = False) -> SessionFile:
-    """The session in a folder; what is `given` wins over what `session.json` says. A `live` one may have no movies yet.
+def read_session(folder: Path, given: Acquisition | None = None) -> SessionFile:
+    """The session in a folder; what is `given` wins over what `session.json` says.
 
     Raises:
         BadInput: no such folder, an invalid `session.json`, or no movies.
@@ -65,7 +65,7 @@ def read_session(folder: Path, given: Acquisition | None = None, live: bool = Fa
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder")
     file = folder / SESSION_FILE
-    values = _read_json(file) if file.is_file() else _propose(folder, live)
+    values = _read_json(file) if file.is_file() else _propose(folder)
     values.update(given.model_dump(exclude_none=True) if given else {})
     try:
         session = SessionFile.model_validate(values)
@@ -97,10 +97,8 @@ def _read_json(file: Path) -> dict[str, object]:
     return values
 
 
-def _propose(folder: Path, live: bool) -> dict[str, object]:
-    """A plain folder of movies: those of its subfolder `movies`, or its own; while it grows, wherever in it they come."""
-    if live:
-        return {"name": folder.resolve().name, "movies": "**/*"}
+def _propose(folder: Path) -> dict[str, object]:
+    """A plain folder of movies: those of its subfolder `movies`, or its own."""
     for pattern, place in (("movies/*", folder / "movies"), ("*", folder)):
         if place.is_dir() and any(is_movie(path) for path in place.iterdir()):
             return {"name": folder.resolve().name, "movies": pattern}

@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import struct
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -42,6 +42,8 @@ class SessionFolder:
     pattern: str
     aside: frozenset[str] = frozenset()
     """Paths that look like movies and are none: the gain."""
+    accept: Callable[[str], bool] = lambda path: True
+    """Whether a path with a movie's suffix is that of a movie."""
 
     def list_files(self) -> FolderListing:
         """All there is now. A subfolder that cannot be read counts as empty.
@@ -53,7 +55,8 @@ class SessionFolder:
         listing = FolderListing()
         for place, names, matching in _walk(str(self.folder), "", PurePosixPath(self.pattern).parts):
             listing.names[place] = names
-            listing.movies += [path for name in matching if _is_movie(name) and (path := _join(place, name)) not in self.aside]
+            paths = (_join(place, name) for name in matching if _is_movie(name))
+            listing.movies += [path for path in paths if path not in self.aside and self.accept(path)]
         return listing
 
     def stat(self, path: str) -> FileState:

@@ -8,8 +8,12 @@ import re
 from collections.abc import Container
 from pathlib import Path, PurePosixPath
 
+from magellon.platform.sessions.definition import Source
+from magellon.platform.sessions.references import looks_like_reference
+
 _LARGEST = 4 << 20
 _EPU_ENDING = re.compile(r"(_fractions|_eer|-gain)+$", re.IGNORECASE)
+_EPU_EXPOSURE = re.compile(r"FoilHole_\d+_Data_", re.IGNORECASE)
 _MDOC_PATH = re.compile(r"^SubFramePath\s*=\s*(.+?)\s*$", re.MULTILINE)
 _MDOC_FRAMES = re.compile(r"^NumSubFrames\s*=\s*(\d+)\s*$", re.MULTILINE)
 _EPU_FRAMES = re.compile(r"<(?:\w+:)?NumberOf+ractions>(\d+)<", re.IGNORECASE)
@@ -17,6 +21,15 @@ _EER_RATE = re.compile(r"FrameRate</(?:\w+:)?Key>\s*<(?:\w+:)?Value[^>]*>([\d.eE
 _EER_TIME = re.compile(r"\.ExposureTime</(?:\w+:)?Key>\s*<(?:\w+:)?Value[^>]*>([\d.eE+-]+)<")
 _SURELY = 0.95
 """An EER movie's number of raw frames is exposure time x frame rate, give or take a few."""
+
+
+def looks_like_movie(source: Source, path: str) -> bool:
+    """Whether a file with a movie's suffix is one, by its name. EPU may store the sum before the movie, without an ending."""
+    file = PurePosixPath(path)
+    if source == "epu":
+        ended = _EPU_ENDING.search(file.stem.split(".")[0]) is not None or ".eer" in file.suffixes
+        return _EPU_EXPOSURE.match(file.name) is not None and ended
+    return source in ("plain", "session.json") or not looks_like_reference(Path(path))
 
 
 def find_metadata(movie: str, names: Container[str]) -> str | None:

@@ -22,7 +22,8 @@ from magellon.platform.server.events import enter_events
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.publishing import take_due_tasks
 from magellon.platform.server.submitting import Submission, find_session, submit_session
-from magellon.platform.sessions.scan import describe_movies
+from magellon.platform.sessions.importing import describe_movies
+from magellon.platform.sessions.tree import HeaderCache
 from magellon.platform.sessions.watch import FolderWatch
 from magellon.platform.sessions.watch_files import SessionFolder
 from magellon.platform.sessions.watch_settings import WatchSettings
@@ -76,7 +77,7 @@ class Live:
             self.now += 10
             increment = self.watch.poll(self.now)
             names = {movie.name: self.folder / movie.seen.path for movie in increment.ready}
-            movies = describe_movies(self.folder, self.definition, names)
+            movies = describe_movies(self.folder, None, names, {}, HeaderCache()).movies if names else []
             with self.book.ledger.transaction() as connection:
                 withdrawn += len(add_movies(self.book, connection, self.session, Arrivals(increment, movies)))
             self.watch.confirm(increment)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from magellon.platform.sessions.watch_files import SessionFolder
-from magellon.platform.sessions.watch_metadata import find_metadata, read_promised_frames
+from magellon.platform.sessions.watch_metadata import find_metadata, looks_like_movie, read_promised_frames
 
 FRAME = 64
 
@@ -113,6 +113,12 @@ def test_metadata_is_found_by_the_movies_name(tmp_path: Path) -> None:
     assert find_metadata("FoilHole_1_Data_2_3_Fractions.tiff", {"FoilHole_1_Data_2_3.xml"}) == "FoilHole_1_Data_2_3.xml"
     assert find_metadata("FoilHole_1_Data_2_3_EER.eer", {"FoilHole_1_Data_2_3.xml"}) == "FoilHole_1_Data_2_3.xml"
     assert find_metadata("a.mrc", {"a.json", "b.xml"}) == "a.json"
+
+
+def test_sums_and_gains_are_no_movies() -> None:
+    names = ["FoilHole_1_Data_2_3_Fractions.tiff", "FoilHole_1_Data_2_3_EER.eer", "FoilHole_1_Data_2_3.mrc", "FoilHole_1_2.mrc"]
+    assert [looks_like_movie("epu", f"GridSquare_1/Data/{name}") for name in names] == [True, True, False, False]
+    assert [looks_like_movie("serialem", name) for name in ("a_0001.tif", "CountRef_a.mrc")] == [True, False]
 
 
 def test_metadata_promise_frames(tmp_path: Path) -> None:
