@@ -27,6 +27,8 @@ from magellon.platform.server.watching import Watching
 from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
 
+_REQUESTS_KEPT = 20
+
 log = logging.getLogger("magellon.server")
 
 
@@ -101,11 +103,20 @@ class Reception:
         return [renew_sample(root).model_dump(mode="json") for root in roots]
 
     async def _submit(self, data: bytes) -> int:
-        """Reading headers may take minutes: who asks again meanwhile waits for the first request's answer."""
+        """Reading headers may take minutes: who asks again, as no answer came in time, gets the first request's answer."""
+        submission = Submission.model_validate_json(data)
         if data not in self._submitting:
-            self._submitting[data] = asyncio.create_task(self._enter(Submission.model_validate_json(data)))
-            self._submitting[data].add_done_callback(lambda task: self._submitting.pop(data))
+            self._submitting[data] = asyncio.create_task(self._enter(submission))
+            self._submitting[data].add_done_callback(lambda task: self._forget(data, submission, task))
         return await asyncio.shield(self._submitting[data])
+
+    def _forget(self, data: bytes, submission: Submission, task: "asyncio.Task[int]") -> None:
+        """Keep the latest answers to requests that have a name; the same without a name is another request."""
+        if not submission.request or task.cancelled() or task.exception() is not None:
+            del self._submitting[data]
+        answered = [key for key, known in self._submitting.items() if known.done()]
+        for key in answered[:-_REQUESTS_KEPT]:
+            del self._submitting[key]
 
     async def _enter(self, submission: Submission) -> int:
         with self._book.ledger.transaction() as connection:

@@ -63,7 +63,7 @@ def advance_surveys(book: Book, connection: Connection, job: JobFacts, revised: 
         if state == "completed" and row.state != "completed":
             completed.append(row.id)
         if identity is not None and state not in _WITHOUT_RESULT and (revised or identity != row.identity):
-            moved = _identify_dependents(connection, job) or moved
+            moved = _identify_dependents(book, connection, job) or moved
     return moved, completed
 
 
@@ -106,15 +106,18 @@ def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tup
 def _list_candidates(book: Book, connection: Connection, job: JobFacts) -> Iterator[Candidate]:
     """Items by name, those of a live session as they came; a few at a time, as the sample is among the first."""
     query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
-    known = connection.execute(query.where(jobs.c.id == job.id).order_by(items.c.id if job.live else items.c.name)).all()
-    for start in range(0, len(known), _AT_A_TIME):
-        part = known[start : start + _AT_A_TIME]
+    order = items.c.id if job.live else items.c.name
+    query = query.where(jobs.c.id == job.id).order_by(order).limit(_AT_A_TIME)
+    part = list(connection.execute(query))
+    while part:
         of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))
         rows: dict[int, dict[str, Row[Any]]] = {}
         for row in connection.execute(of_items).all():
             rows.setdefault(row.item_id, {})[row.step] = row
         for item in part:
             yield _make_candidate(book, connection, item.name, rows.get(item.id, {}))
+        last = part[-1].id if job.live else part[-1].name
+        part = list(connection.execute(query.where(order > last)))
 
 
 def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[str, Row[Any]]) -> Candidate:
@@ -126,7 +129,7 @@ def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[st
     return Candidate(name, states, {key: row.identity for key, row in rows.items()}, outputs)
 
 
-def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
+def _identify_dependents(book: Book, connection: Connection, job: JobFacts) -> bool:
     """Give all tasks that depend on a decided survey their identity; whether any got another one."""
     surveys = find_settled_surveys(connection, job)
     query = select(items.c.id, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job.id)
@@ -139,6 +142,7 @@ def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
         if identity is not None and identity != row.identity:
             changed.append({"of_task": row.id, "new_identity": identity})
     if changed:
+        book.loosened.add(job.id)
         statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
         connection.execute(statement.values(identity=bindparam("new_identity"), former=OUTDATED, **FRESH), changed)
     return bool(changed)

@@ -280,7 +280,7 @@ def _recall_given(definition: SessionFile) -> Acquisition:
 
 def _select_movies(definition: SessionFile) -> Callable[[str], bool]:
     """Which of the files that look like movies are some, as far as their names tell."""
-    source = definition.source
+    source = definition.source or "plain"
     return lambda path: looks_like_movie(source, path)
 
 

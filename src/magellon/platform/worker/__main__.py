@@ -97,6 +97,7 @@ async def work(arguments: argparse.Namespace, address: BusAddress, leave: asynci
 
     try:
         await refresh()
+        workshop.logs.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(workshop.work, ignore_errors=True)  # what an earlier worker of this name left unfinished
         only = tuple(filter(None, arguments.backends.split(",")))
         served = Served(PythonFinder(home.plugins), only, arguments.assignments)
