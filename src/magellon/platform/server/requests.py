@@ -17,8 +17,10 @@ from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
+from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
+from magellon.platform.server.metrics import renew_metrics
 from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
@@ -49,7 +51,7 @@ class Reception:
 
     def __init__(self, dispatcher: Dispatcher, watching: Watching) -> None:
         self._dispatcher = dispatcher
-        self._watching = watching
+        self.watching = watching
         self._book = dispatcher.book
         self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
@@ -62,6 +64,7 @@ class Reception:
             "api.submit": self._submit,
             "api.summary": self._summarise,
             "api.plugins": self._plugins.answer,
+            "api.demand": self._count,
         }
 
     async def open(self) -> None:
@@ -102,6 +105,14 @@ class Reception:
             roots = self._book.list_roots(connection)
         return [renew_sample(root).model_dump(mode="json") for root in roots]
 
+    async def enter_submission(self, submission: Submission) -> int:
+        """Take a session in; the number of its job.
+
+        Raises:
+            BadInput: folder or recipe cannot be used.
+        """
+        return await self._submit(submission.model_dump_json().encode())
+
     async def _submit(self, data: bytes) -> int:
         """Reading headers may take minutes: who asks again, as no answer came in time, gets the first request's answer."""
         submission = Submission.model_validate_json(data)
@@ -127,10 +138,11 @@ class Reception:
         with self._book.ledger.transaction() as connection:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)
+            renew_metrics(self._book, connection, job)
         self._dispatcher.note_change(job)
         self._dispatcher.ask_to_publish()
         if submission.live:
-            self._watching.start_job(job)
+            self.watching.start_job(job)
         return job
 
     async def _summarise(self, data: bytes) -> Any:
@@ -139,3 +151,7 @@ class Reception:
             summary = make_summary(self._book, connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(active=False))
             return summary.model_dump(mode="json")
+
+    async def _count(self, data: bytes) -> Any:
+        with self._book.ledger.transaction() as connection:
+            return [demand.model_dump() for demand in count_demand(connection)]
