@@ -54,6 +54,7 @@ def relink_session(book: Book, connection: Connection, job_id: int) -> None:
         wanted.update(_list_links(book, row, outputs[row.identity]))
     for link, target in wanted.items():
         link_atomically(f"{folder}/{link}", target, str(book.home.root))
+    folder.mkdir(parents=True, exist_ok=True)  # of a session without movies yet
     for link in _find_links(folder):
         if link not in wanted:
             (folder / link).unlink(missing_ok=True)
