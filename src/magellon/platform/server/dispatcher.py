@@ -28,6 +28,7 @@ from magellon.platform.server.advancing import advance_found, find_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.events import Event, enter_events, read_events
 from magellon.platform.server.links import link_tasks, relink_session
+from magellon.platform.server.metrics import enter_metrics
 from magellon.platform.server.publishing import enter_sequences, take_due_tasks
 from magellon.platform.server.report import Progress, make_progress
 from magellon.platform.server.sender import Sender, wait_for_bus
@@ -111,6 +112,7 @@ class Dispatcher:
         except OSError as error:  # a full or read-only disk: the ledger goes on, the links follow
             log.warning("the session's folder cannot be written: %s", error)
             self.book.loosened.update(jobs_seen)
+        enter_metrics(self.book, connection, [*touched, *completed])
         self._dirty.update(jobs_seen)
 
     def take_beat(self, data: bytes) -> list[Running]:

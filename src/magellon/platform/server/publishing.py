@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, update
 
+from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, list_inputs
 from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
@@ -28,10 +29,13 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
     now = book.now()
     waiting = _count_published(connection)
     taken: list[Task] = []
+    taken += _take_previews(book, connection, now)
     for job in connection.execute(_find_jobs_with_work).all():
         urgent = job.priority > 0
         facts = book.job(connection, job.id)
         for category, backend in sorted({(step.category, step.backend) for step in facts.plan.steps}):
+            if category == PREVIEW.category:
+                continue
             lane = (category, backend, urgent)
             room = book.policy.window - waiting[lane]
             if room > 0:
@@ -45,6 +49,17 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
         statement = statement.values(published=True, attempt=bindparam("new_attempt"), sequence=None)
         connection.execute(statement, [{"of_task": task.id, "new_attempt": task.attempt} for task in taken])
     return taken
+
+
+def _take_previews(book: Book, connection: Connection, now: float) -> list[Task]:
+    """Somebody waits for them: they come first, also those of jobs that are paused or done."""
+    query = select(tasks).where(*_due, tasks.c.category == PREVIEW.category, _is_time(book, now)).order_by(tasks.c.id)
+    by_job: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query.limit(book.policy.window)):
+        by_job.setdefault(row.job_id, []).append(row)
+    return [
+        task for job, rows in by_job.items() for task in _build_tasks(book, connection, book.job(connection, job), rows, True)
+    ]
 
 
 _find_jobs_with_work = (
@@ -75,7 +90,8 @@ def _build_tasks(book: Book, connection: Connection, job: JobFacts, rows: Sequen
     upstream = _fetch_upstream(book, connection, job, list(items))
     built = []
     for row in rows:
-        step = job.plan.step(row.step)
+        on_request = row.category == PREVIEW.category and row.inputs is not None
+        step = PlannedStep.model_validate(row.inputs) if on_request else job.plan.step(row.step)
         known = _describe_task(job, step, row, items[row.item_id].name if row.item_id else None)
         if step.sample is not None:
             built.append(Task(**known, **_give_survey(book, connection, job, step, row), urgent=urgent))
