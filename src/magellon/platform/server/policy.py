@@ -19,5 +19,9 @@ class Policy(Record):
     forgotten_after: float = 10.0
     """Seconds after which a running task that its living worker no longer mentions counts as forgotten."""
     reconcile_interval: float = 60.0
+    gather_interval: float = 300.0
+    """Seconds between two versions of a live session's STAR files while movies are being processed."""
+    gather_pause: float = 20.0
+    """And while there is nothing else to do."""
     window: int = 200
     """Tasks of one backend that wait on the bus at most; order and priority are decided in the ledger."""
