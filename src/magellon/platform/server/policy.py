@@ -9,6 +9,7 @@ class Policy(Record):
     transient_attempts: int = 5
     transient_delay: float = 2.0
     """Seconds before the second attempt; doubled each time."""
+    longest_delay: float = 60.0
     defect_attempts: int = 2
     lost_attempts: int = 3
     """Lost workers after which a task is given up: it may be what kills them."""
@@ -24,8 +25,3 @@ class Policy(Record):
     """And while there is nothing else to do."""
     window: int = 200
     """Tasks of one backend that wait on the bus at most; order and priority are decided in the ledger."""
-
-    @property
-    def longest_delay(self) -> float:
-        """Seconds between two attempts at most."""
-        return float(self.transient_delay * 2**self.transient_attempts)
