@@ -13,6 +13,7 @@ from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
+from magellon.cli.up.command import serve_home
 from magellon.cli.user.command import user_app
 from magellon.errors import MagellonError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("simulate", context_settings=OWN_FLAGS)(simulate)
 app.command("process")(process_folder)
+app.command("up")(serve_home)
 app.command("run", context_settings=OWN_FLAGS)(run_step)
 app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)

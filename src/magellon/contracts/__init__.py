@@ -7,6 +7,7 @@ from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput,
 from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
 from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
+from magellon.contracts.preview import PREVIEW, PreviewInput, PreviewOutput
 from magellon.contracts.record import Record
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
 from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
@@ -22,6 +23,7 @@ CONTRACTS = {
         PARTICLE_PICKING,
         PARTICLE_EXTRACTION,
         SESSION_STAR,
+        PREVIEW,
     )
 }
 """Every category, in pipeline order."""
@@ -35,6 +37,7 @@ __all__ = [
     "PARTICLE_EXTRACTION",
     "PARTICLE_PICKING",
     "PARTICLE_SURVEY",
+    "PREVIEW",
     "SESSION_STAR",
     "Backend",
     "BadInput",
@@ -60,6 +63,8 @@ __all__ = [
     "PickingInput",
     "PickingOutput",
     "Picks",
+    "PreviewInput",
+    "PreviewOutput",
     "Record",
     "SessionItem",
     "SessionStarInput",

@@ -36,6 +36,8 @@ class LocalPlan(Record):
     policy: str = "{}"
     """The server's `Policy` as JSON."""
     beat: float = 1.0
+    web: str | None = None
+    """Where the server serves HTTP: `WebSettings` as JSON; None: not at all."""
     local_workers: bool = True
     """False where workers are on other machines only."""
 
@@ -97,6 +99,8 @@ def _list_programs(home: Home, plan: LocalPlan, site: Site, lock: int) -> list[P
     if site.bus is None:
         bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
         programs.append(Program(BUS, bus, home.logs / "bus.log", pass_fds=(lock,)))
+    if plan.web is not None:
+        server += ["--web", plan.web]
     if site.database is not None:
         server += ["--database", site.database]
     programs.append(Program(SERVER, server, home.logs / "server.log", _UNUSABLE, pass_fds=(lock,)))

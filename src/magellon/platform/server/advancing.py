@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, String, bindparam, case, func, null, select, update
 
+from magellon.contracts.preview import PREVIEW
 from magellon.platform.pipeline.advance import OPEN, State, advance_item
 from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan
@@ -129,6 +130,7 @@ def _advance_gathers(book: Book, connection: Connection, job: JobFacts, revised:
         return []
     of_job = select(tasks).where(tasks.c.job_id == job.id)
     open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
+    open_item = open_item.where(tasks.c.category != PREVIEW.category)  # made for people, not for results
     found = connection.execute(of_job.where(tasks.c.item_id.is_(None)))
     rows = {row.step: row for row in found if row.step in {step.key for step in job.plan.gathers}}
     if revised:

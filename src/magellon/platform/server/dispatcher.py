@@ -28,6 +28,7 @@ from magellon.platform.server.advancing import advance_tasks, find_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.events import enter_events, read_event
 from magellon.platform.server.links import link_tasks, relink_session
+from magellon.platform.server.metrics import enter_metrics
 from magellon.platform.server.publishing import enter_sequences, find_next_due, take_due_tasks
 from magellon.platform.server.report import Progress, make_progress
 from magellon.platform.server.watch import Watch
@@ -98,6 +99,7 @@ class Dispatcher:
     def _move_on(self, connection: Connection, touched: list[int], seen: Iterable[int] = ()) -> None:
         completed = advance_tasks(self.book, connection, touched)
         link_tasks(self.book, connection, [*touched, *completed])
+        enter_metrics(self.book, connection, [*touched, *completed])
         self._dirty.update(job for job, _, _ in find_items(connection, {*touched, *completed, *seen}))
 
     def take_beat(self, data: bytes) -> list[Running]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
+from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, list_inputs
 from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
@@ -32,9 +33,8 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
     for category, backend in connection.execute(query).all():
         room = book.policy.window - waiting.get((category, backend), 0)
         if room > 0:
-            of_backend = (
-                select(tasks, jobs.c.priority).join(jobs).where(*_due, tasks.c.not_before <= now, jobs.c.active, ~jobs.c.paused)
-            )
+            may_run = (jobs.c.active & ~jobs.c.paused) | (tasks.c.category == PREVIEW.category)  # somebody waits for a preview
+            of_backend = select(tasks, jobs.c.priority).join(jobs).where(*_due, tasks.c.not_before <= now, may_run)
             of_backend = of_backend.where(tasks.c.category == category, tasks.c.backend == backend)
             rows = connection.execute(of_backend.order_by(jobs.c.priority.desc(), tasks.c.id).limit(room)).all()
             taken += _build_tasks(book, connection, rows)
@@ -61,7 +61,8 @@ def _build_tasks(book: Book, connection: Connection, rows: Sequence[Row[Any]]) -
     built = []
     for row in rows:
         job = book.job(connection, row.job_id)
-        step = job.plan.step(row.step)
+        on_request = row.category == PREVIEW.category and row.inputs is not None
+        step = PlannedStep.model_validate(row.inputs) if on_request else job.plan.step(row.step)
         if step.sample is not None:
             built.append(_build_survey(book, connection, job, step, row))
         elif step.gather:
@@ -98,7 +99,7 @@ def _describe_task(job: JobFacts, step: PlannedStep, row: Row[Any], item: str | 
         "params": step.params,
         "files_in_params": step.params != step.identity_params,
         "seed": derive_seed(step, item or job.session),
-        "urgent": row.priority > 0,
+        "urgent": row.priority > 0 or step.category == PREVIEW.category,
     }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from magellon.contracts import Record
+from magellon.contracts import PREVIEW, Record
 from magellon.platform.pipeline.advance import OPEN
 from magellon.platform.server.advancing import count_states
 from magellon.platform.server.book import Book, JobFacts
@@ -67,7 +67,9 @@ class Summary(Record):
 
 
 def is_settled(connection: Connection, job: int) -> bool:
-    query = select(tasks.c.id).where(tasks.c.job_id == job, tasks.c.state.in_(OPEN)).limit(1)
+    query = (
+        select(tasks.c.id).where(tasks.c.job_id == job, tasks.c.state.in_(OPEN), tasks.c.category != PREVIEW.category).limit(1)
+    )
     return connection.execute(query).first() is None
 
 

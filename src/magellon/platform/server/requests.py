@@ -19,6 +19,7 @@ from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
+from magellon.platform.server.metrics import renew_metrics
 from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
@@ -91,6 +92,14 @@ class Reception:
             roots = self._book.list_roots(connection)
         return [renew_sample(root).model_dump(mode="json") for root in roots]
 
+    async def enter_submission(self, submission: Submission) -> int:
+        """Take a session in; the number of its job.
+
+        Raises:
+            BadInput: folder or recipe cannot be used.
+        """
+        return await self._submit(submission.model_dump_json().encode())
+
     async def _submit(self, data: bytes) -> int:
         """Reading headers may take minutes: who asks again meanwhile waits for the first request's answer."""
         if data not in self._submitting:
@@ -107,6 +116,7 @@ class Reception:
         with self._book.ledger.transaction() as connection:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)
+            renew_metrics(self._book, connection, job)
         self._dispatcher.note_change(job)
         self._dispatcher.ask_to_publish()
         return job
