@@ -9,6 +9,7 @@ from magellon.cli.backends import list_backends
 from magellon.cli.console import say_error
 from magellon.cli.demo.command import run_demo
 from magellon.cli.doctor.command import run_doctor
+from magellon.cli.plugin.command import app as plugin_app
 from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
@@ -32,6 +33,7 @@ app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)
 app.command("demo")(run_demo)
+app.add_typer(plugin_app, name="plugin")
 app.add_typer(user_app, name="user")
 
 

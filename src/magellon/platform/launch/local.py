@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from magellon.contracts import Record
@@ -16,6 +16,7 @@ from magellon.platform.bus.configuration import (
     write_configuration,
 )
 from magellon.platform.launch.lock import hold_lock
+from magellon.platform.launch.replicas import Replicas, locate_assignments, open_replicas
 from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.engines import URL_VARIABLE
 from magellon.platform.store.home import Home
@@ -38,6 +39,8 @@ class LocalPlan(Record):
     beat: float = 1.0
     web: str | None = None
     """Where the server serves HTTP: `WebSettings` as JSON; None: not at all."""
+    replicas: bool = False
+    """Whether plugins may have workers of their own, started and stopped while this runs."""
     local_workers: bool = True
     """False where workers are on other machines only."""
 
@@ -75,7 +78,11 @@ async def run_locally(home: Home, plan: LocalPlan, site: Site | None = None) -> 
         try:
             for program in _list_programs(home, plan, site, lock):
                 await supervisor.keep(program)
-            yield Running(address, supervisor)
+            async with AsyncExitStack() as stack:
+                if plan.replicas:
+                    template = Program("", _make_worker(home, plan), home.logs, _UNUSABLE, (lock,), _forget_secrets())
+                    await stack.enter_async_context(open_replicas(address, Replicas(supervisor, home, template)))
+                yield Running(address, supervisor)
         finally:
             await supervisor.stop()
             shutil.rmtree(home.work / WORKER_NAME, ignore_errors=True)  # of a worker too busy to clear up in time
@@ -93,8 +100,9 @@ def _list_programs(home: Home, plan: LocalPlan, site: Site, lock: int) -> list[P
     place = ["--home", str(home.root), "--state", str(home.state)]
     python = [sys.executable, "-m"]
     server = [*python, "magellon.platform.server", *place, "--policy", plan.policy]
-    worker = [*python, "magellon.platform.worker", *place, "--name", WORKER_NAME, "--slots", str(plan.slots)]
-    worker += ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
+    worker = [*_make_worker(home, plan), "--name", WORKER_NAME, "--slots", str(plan.slots)]
+    if plan.replicas:
+        worker += ["--assignments", str(locate_assignments(home))]
     programs = []
     if site.bus is None:
         bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
@@ -105,7 +113,17 @@ def _list_programs(home: Home, plan: LocalPlan, site: Site, lock: int) -> list[P
         server += ["--database", site.database]
     programs.append(Program(SERVER, server, home.logs / "server.log", _UNUSABLE, pass_fds=(lock,)))
     if plan.local_workers:
-        # A worker runs what plugins bring: the ledger's password is not for them.
-        known = {name: value for name, value in os.environ.items() if not name.startswith(URL_VARIABLE)}
-        programs.append(Program(WORKER, worker, home.logs / "worker.log", _UNUSABLE, (lock,), known))
+        programs.append(Program(WORKER, worker, home.logs / "worker.log", _UNUSABLE, (lock,), _forget_secrets()))
     return programs
+
+
+def _forget_secrets() -> dict[str, str]:
+    """A worker runs what plugins bring: the ledger's password is not for them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(URL_VARIABLE)}
+
+
+def _make_worker(home: Home, plan: LocalPlan) -> list[str]:
+    """A worker's command without name, slots and backends."""
+    place = ["--home", str(home.root), "--state", str(home.state)]
+    how = ["--threads", str(plan.threads), "--device", plan.device, "--beat", str(plan.beat)]
+    return [sys.executable, "-m", "magellon.platform.worker", *place, *how]

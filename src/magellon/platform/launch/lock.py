@@ -10,6 +10,10 @@ from pathlib import Path
 from magellon.errors import BadInput
 
 
+class Held(BadInput):
+    """Somebody else works in this state folder."""
+
+
 @asynccontextmanager
 async def hold_lock(path: Path, patience: float = 5.0) -> AsyncIterator[int]:
     """Hold the lock of a state folder; gives its file descriptor.
@@ -18,7 +22,7 @@ async def hold_lock(path: Path, patience: float = 5.0) -> AsyncIterator[int]:
     waits until its processes are gone.
 
     Raises:
-        BadInput: somebody else holds it.
+        Held: somebody else has it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -30,7 +34,7 @@ async def hold_lock(path: Path, patience: float = 5.0) -> AsyncIterator[int]:
                 break
             except BlockingIOError:
                 if loop.time() > deadline:
-                    raise BadInput(f"another magellon is working in {path.parent}; use it, or another --home") from None
+                    raise Held(f"another magellon is working in {path.parent}; use it, or another --home") from None
                 await asyncio.sleep(0.05)
         yield descriptor
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from magellon.contracts.lifeline import die_with_parent
 from magellon.errors import Transient
+from magellon.platform.bus.launching import Condition, ProgramState
 
 log = logging.getLogger("magellon.supervisor")
 
@@ -20,6 +22,7 @@ _STEADY_AFTER = 10.0
 _GIVE_UP_AFTER = 12
 """Starts in a row without a steady run."""
 _GRACE = 10.0
+_TAIL = 1500
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Program:
     """Exit statuses after which starting again would not help."""
     pass_fds: Sequence[int] = ()
     environment: Mapping[str, str] | None = None
+    vital: bool = True
+    """Whether the whole ends when it cannot be kept running."""
+    plugin: str = ""
+    """Whose worker it is."""
 
 
 @dataclass
@@ -41,14 +48,46 @@ class Supervisor:
 
     pids: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    _programs: dict[str, Program] = field(default_factory=dict)
+    _given_up: set[str] = field(default_factory=set)
+    _reasons: dict[str, str] = field(default_factory=dict)
     _keepers: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _failed: "asyncio.Future[None] | None" = None
 
     async def keep(self, program: Program) -> None:
-        """Start a program and keep it running."""
+        """Start a program and keep it running; one that was given up starts anew."""
+        await self.drop(program.name)
+        self._programs[program.name] = program
         started = asyncio.Event()
         self._keepers[program.name] = asyncio.create_task(self._keep(program, started))
         await started.wait()
+
+    async def drop(self, name: str) -> None:
+        """Stop a program and keep it no longer; nothing happens if there is none."""
+        self._programs.pop(name, None)
+        keeper = self._keepers.pop(name, None)
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait({keeper})
+        self._given_up.discard(name)
+        for facts in (self.restarts, self._reasons):
+            facts.pop(name, None)
+
+    def list_states(self) -> list[ProgramState]:
+        """The programs in the order of their start."""
+        return [self._describe(program) for program in self._programs.values()]
+
+    def _describe(self, program: Program) -> ProgramState:
+        name = program.name
+        ended: Condition = "given up" if name in self._given_up else "waiting"
+        return ProgramState(
+            name=name,
+            plugin=program.plugin,
+            condition="running" if name in self.pids else ended,
+            pid=self.pids.get(name),
+            restarts=self.restarts.get(name, 0),
+            reason=self._reasons.get(name, ""),
+        )
 
     async def wait_for_failure(self) -> None:
         """Returns never; raises when a program cannot be kept running.
@@ -87,20 +126,22 @@ class Supervisor:
             if time.monotonic() - began > _STEADY_AFTER:
                 delay, attempts = _SHORTEST_DELAY, 0
             attempts += 1
+            self._reasons[program.name] = f"ended with status {status}{_read_last_words(program.output)}"
             if status in program.final_statuses or attempts >= _GIVE_UP_AFTER:
-                self._give_up(program, status)
+                self._give_up(program)
                 return
             log.warning("%s ended with status %s and is started again", program.name, status)
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
 
-    def _give_up(self, program: Program, status: int) -> None:
-        with contextlib.suppress(OSError):
-            said = program.output.read_bytes()[-1500:].decode(errors="replace").strip().splitlines()[-1:]
-            detail = f": {said[0]}" if said else ""
-        if not self._failure().done():
-            self._failure().set_exception(Transient(f"{program.name} ended with status {status}{detail}"))
+    def _give_up(self, program: Program) -> None:
+        self._given_up.add(program.name)
+        reason = f"{program.name} {self._reasons[program.name]}"
+        if not program.vital:
+            log.error("%s; it is not started again", reason)
+        elif not self._failure().done():
+            self._failure().set_exception(Transient(reason))
 
     async def stop(self) -> None:
         """Stop all, the last started first."""
@@ -108,6 +149,17 @@ class Supervisor:
             keeper = self._keepers.pop(name)
             keeper.cancel()
             await asyncio.wait({keeper})
+
+
+def _read_last_words(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - _TAIL, 0))
+            said = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f": {said[-1]}" if said else ""
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

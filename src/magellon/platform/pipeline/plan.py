@@ -196,8 +196,9 @@ def _plan_step(
 
 def _choose_backend(key: str, category: str, name: str | None, catalogue: Mapping[str, Description]) -> Description:
     of_category = {d.name: d for d in catalogue.values() if d.category == category}
-    if name is None and len(of_category) == 1:
-        name = next(iter(of_category))
+    usable = [each.name for each in of_category.values() if not each.error]
+    if name is None and len(usable or of_category) == 1:
+        name = (usable or list(of_category))[0]
     if name not in of_category:
         there = ", ".join(of_category) or "none"
         what = f"no backend {category}/{name} is installed" if name else f"several backends of {category}, choose one"

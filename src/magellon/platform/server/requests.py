@@ -21,6 +21,7 @@ from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
 from magellon.platform.server.metrics import renew_metrics
 from magellon.platform.server.placing import read_known_groups
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.store.roots import renew_sample
@@ -47,12 +48,18 @@ class Reception:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._book = dispatcher.book
+        self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
         self._opened = False
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
         """By subject."""
-        return {"api.hello": self._greet, "api.submit": self._submit, "api.summary": self._summarise}
+        return {
+            "api.hello": self._greet,
+            "api.submit": self._submit,
+            "api.summary": self._summarise,
+            "api.plugins": self._plugins.answer,
+        }
 
     async def open(self) -> None:
         """Begin to answer; no change if it does already."""

@@ -15,6 +15,7 @@ from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.placing import enter_places
+from magellon.platform.server.settings import apply_settings, name_backends
 from magellon.platform.server.surveying import FRESH, OUTDATED
 from magellon.platform.sessions.definition import Acquisition, clean_name
 from magellon.platform.sessions.found import FoundSession
@@ -66,7 +67,9 @@ def submit_session(
     """
     row = _enter_session(connection, found)
     placement = _Placement(connection, book, row.name, found)
-    plan = make_plan(submission.recipe, catalogue, placement)
+    recipe, catalogue = apply_settings(connection, submission.recipe, catalogue)
+    plan = make_plan(recipe, catalogue, placement)
+    submission = submission.model_copy(update={"recipe": name_backends(recipe, plan)})
     _enter_items(connection, row.id, found, placement)
     enter_places(connection, row.id, found.places, placement.express)
     _note_vanished(connection, row.id, found)
@@ -93,8 +96,14 @@ def change_recipe_of_job(
     """
     query = select(sessions.c.id, sessions.c.name).join(jobs, jobs.c.session_id == sessions.c.id).where(jobs.c.id == job)
     session = connection.execute(query).one()
+    kept = {f"{step.category}/{step.backend}" for step in book.job(connection, job).plan.steps}
+    recipe, catalogue = apply_settings(connection, recipe, catalogue, kept)
     plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
-    values = {"plan": plan.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json"), "active": True}
+    values = {
+        "plan": plan.model_dump(mode="json"),
+        "recipe": name_backends(recipe, plan).model_dump(mode="json"),
+        "active": True,
+    }
     connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
     book.forget_job(job)
     return _enter_tasks(connection, job, session.id, plan)

@@ -9,11 +9,24 @@ from magellon.contracts.task import Beat, Running
 _FORGOTTEN_AFTER = 10.0
 """Seconds after which a running task that its living worker no longer mentions counts as forgotten."""
 
+_REMEMBERED = 6 * 3600.0
+"""Seconds for which a worker that fell silent is still listed."""
+
 
 @dataclass
 class _Seen:
     beat: Beat
     at: float
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A worker as it was last heard of."""
+
+    beat: Beat
+    silent_for: float
+    """Seconds since its last beat."""
+    lost: bool
 
 
 @dataclass
@@ -36,7 +49,13 @@ class Watch:
 
     def list_beats(self) -> list[Beat]:
         now = time.monotonic()
-        return [seen.beat for seen in self._workers.values() if now - seen.at < self.lost_after]
+        return [seen.beat for seen in self._workers.copy().values() if now - seen.at < self.lost_after]
+
+    def list_sights(self) -> list[Sight]:
+        """Workers heard of in the last hours by name, also those that fell silent; without those that said good-bye."""
+        now = time.monotonic()
+        seen = [each for _, each in sorted(self._workers.copy().items()) if now - each.at < _REMEMBERED]
+        return [Sight(each.beat, now - each.at, now - each.at >= self.lost_after) for each in seen if not each.beat.leaving]
 
     def mentions(self, task: int, attempt: int) -> Running | None:
         """What a living worker says of a task it computes."""

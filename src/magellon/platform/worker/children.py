@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -50,14 +51,17 @@ class Children:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def warm(self, keys: tuple[str, ...] = ()) -> None:
-        """Start what will be needed: the child of our own environment, or that of these backends, which must come up.
+    async def warm(self, keys: Sequence[str] = ()) -> None:
+        """Start what will be needed: the children of these backends' environments, or that of our own."""
+        for python in {self.finder.find(*key.split("/", 1)) for key in keys} or {sys.executable}:
+            await (await self._take(python)).start()
+
+    async def check(self, keys: Sequence[str]) -> None:
+        """Start the children of these backends' environments and hear their first word.
 
         Raises:
-            BadInput: the child of a plugin's environment does not start; says why.
+            BadInput: one does not come up; says why.
         """
-        if not keys:
-            await (await self._take(sys.executable)).start()
         for python in {self.finder.find(*key.split("/", 1)) for key in keys}:
             await (await self._take(python)).wait_until_ready()
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from magellon.contracts import CONTRACTS, Record
 from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
-from magellon.errors import MagellonError
+from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS, publish_durably, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, EVENT_SUBJECT, TASKS, consumer_name, task_subject
@@ -81,8 +81,13 @@ class Worker:
         self._subjects.changed.set()
 
     async def run(self, beat_interval: float) -> None:
-        """Until drained, or until cancelled; the tasks at work are then given back."""
+        """Until drained, or until cancelled; the tasks at work are then given back.
+
+        Raises:
+            BadInput: it was started for backends that cannot run here.
+        """
         self._roots = await self._refresh_roots()
+        await self._try_environments()
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
         try:
@@ -94,6 +99,22 @@ class Worker:
             with contextlib.suppress(*BUS_ERRORS):
                 await publish_record(self.client, f"beat.{self.name}", self._describe(leaving=True))
                 await self.client.flush(1)
+
+    async def _try_environments(self) -> None:
+        """A worker for certain backends is of no use without them, and its end says why.
+
+        Raises:
+            BadInput: none is installed here, or the environment of one is broken.
+        """
+        if self._served.only:
+            if not self._backends:
+                raise BadInput(f"no backend of {', '.join(self._served.only)} is installed here")
+            async with self._open_children(0) as children:
+                await children.check(self._backends)
+
+    def _open_children(self, slot: int) -> Children:
+        output = self._workshop.logs / f"{self.name}-{slot}.out"
+        return Children(self._served.finder, self._workshop.threads, output)
 
     def _describe(self, running: tuple[Running, ...] = (), leaving: bool = False) -> Beat:
         return Beat(
@@ -146,8 +167,7 @@ class Worker:
 
     async def _work(self, number: int) -> None:
         puller = Puller(self.client, TASKS)
-        output = self._workshop.logs / f"{self.name}-{number}.out"
-        async with Children(self._served.finder, self._workshop.threads, output) as children:
+        async with self._open_children(number) as children:
             await children.warm(self._backends if self._served.only else ())
             while not self._draining:
                 message = await self._take(puller)

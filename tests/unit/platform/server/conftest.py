@@ -1,11 +1,10 @@
 """A small job in a ledger of its own: five movies, three steps."""
 
-import json
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_session import STEPS, write_session
 
 import fake_backends
 from magellon.backends.describe import describe_backend
@@ -17,8 +16,6 @@ from magellon.platform.server.submitting import Submission, find_session, submit
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
-
-STEPS = ("motion_correction", "fft", "session_star")
 
 
 @pytest.fixture
@@ -35,16 +32,6 @@ def book(tmp_path: Path) -> Iterator[Book]:
 def catalogue() -> dict[str, Description]:
     classes = (fake_backends.FakeMotion, fake_backends.FakeFft, fake_backends.FakeStar)
     return {description.key: description for description in map(describe_backend, classes)}
-
-
-def write_session(folder: Path, count: int) -> Path:
-    (folder / "movies").mkdir(parents=True)
-    header = struct.pack("<10i", 8, 8, 2, 0, 0, 0, 0, 8, 8, 2) + struct.pack("<3f", 8, 8, 2) + bytes(12)
-    header = (header + struct.pack("<3i", 1, 2, 3)).ljust(208, b"\0") + b"MAP " + bytes([0x44, 0x44, 0, 0])
-    for number in range(count):
-        (folder / f"movies/m{number}.mrc").write_bytes(header.ljust(1024, b"\0") + bytes(128))
-    (folder / "session.json").write_text(json.dumps({"name": "lot", "movies": "movies/*.mrc", "pixel_size": 1}))
-    return folder
 
 
 @pytest.fixture

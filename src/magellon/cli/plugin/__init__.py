@@ -1,0 +1,1 @@
+"""`magellon plugin`: what there is, installing, choosing, and the workers that run it."""
