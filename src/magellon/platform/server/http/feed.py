@@ -57,15 +57,15 @@ class Feed:
 
     async def run(self) -> None:
         """Look for events until cancelled."""
-        await asyncio.to_thread(self._find_end)
+        self.last = await asyncio.to_thread(self._find_end)
         while True:
             if self._readers:
                 await self._look()
             await asyncio.sleep(_LOOK_AGAIN)
 
-    def _find_end(self) -> None:
+    def _find_end(self) -> int:
         with self.ledger.reading() as connection:
-            self.last = connection.execute(select(func.max(events.c.id))).scalar() or 0
+            return connection.execute(select(func.max(events.c.id))).scalar() or 0
 
     async def _look(self) -> None:
         while found := await asyncio.to_thread(self.read_after, self.last):
@@ -113,7 +113,7 @@ class Feed:
         """Frames for one reader: events after a number (None: from now on) and progress, or heartbeats."""
         self._readers += 1
         try:
-            position = self.last if after is None else after
+            position = await asyncio.to_thread(self._find_end) if after is None else after
             heard = 0
             asked = -_ASK_AGAIN
             visible: frozenset[int] | None = frozenset()

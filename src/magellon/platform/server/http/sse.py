@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -32,9 +31,9 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: AsyncIterator[bytes] | None = None, background: BackgroundTask | None = None) -> None:
+    def __init__(self, content: AsyncIterator[bytes], status_code: int = 200) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(content or _nothing(), headers=headers, background=background)
+        super().__init__(content, status_code, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
@@ -45,8 +44,3 @@ class EventStream(StreamingResponse):
         except (TimeoutError, ExceptionGroup) as error:
             if isinstance(error, ExceptionGroup) and error.split(TimeoutError)[1] is not None:
                 raise
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""

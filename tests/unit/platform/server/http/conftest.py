@@ -1,13 +1,16 @@
 """The web application over a small job: five movies, of which three are corrected, one failed and one is open."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from task_reports import failed, finished, started
 
@@ -24,11 +27,16 @@ from magellon.platform.server.book import Book
 from magellon.platform.server.events import enter_events
 from magellon.platform.server.http.app import create_app
 from magellon.platform.server.http.feed import Feed
+from magellon.platform.server.http.gate import open_gate
 from magellon.platform.server.http.protection import ProtectionSettings
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.metrics import enter_metrics
+from magellon.platform.server.policy import Policy
 from magellon.platform.server.publishing import take_due_tasks
 from magellon.platform.server.submitting import Submission
+from magellon.platform.store.home import Home
+from magellon.platform.store.ledger import Ledger
+from magellon.platform.store.results import ResultStore
 
 MOTION = (30.0, 10.0, 20.0)
 
@@ -95,6 +103,33 @@ def complete(book: Book, event: Finished) -> None:
     (folder / "result.json").write_text(json.dumps({"files": files, "output": event.output}))
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With all its tables, to be copied."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
+    ledger = Ledger.at(path)
+    ledger.migrate()
+    ledger.close()
+    return path
+
+
+@pytest.fixture
+def book(tmp_path: Path, empty_ledger: Path) -> Iterator[Book]:
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    shutil.copy(empty_ledger, home.ledger)
+    ledger = Ledger.at(home.ledger)
+    yield Book(ledger, home, Policy(window=3), ResultStore(home.results))
+    ledger.close()
+
+
+@pytest.fixture(scope="session")
+def application() -> FastAPI:
+    """Made once, as that takes a while; its services change."""
+    nothing: Any = SimpleNamespace(people=None)
+    return create_app(nothing, ProtectionSettings(hosts=("*",)))
+
+
 @pytest.fixture
 def worked(book: Book, job: int) -> int:
     """The job, worked on; its number."""
@@ -138,7 +173,7 @@ class Site:
 
 
 @pytest.fixture
-def site(book: Book, worked: int, tmp_path: Path) -> Iterator[Site]:
+def site(application: FastAPI, book: Book, worked: int, tmp_path: Path) -> Iterator[Site]:
     people = People(book.ledger)
     tokens = {}
     with book.ledger.transaction() as connection:
@@ -148,6 +183,7 @@ def site(book: Book, worked: int, tmp_path: Path) -> Iterator[Site]:
     control, entrance = FakeControl(), FakeEntrance(worked)
     data = (tmp_path.resolve(),)
     services = Services(book, control, entrance, people, Feed(book.ledger), data=data)
-    app = create_app(services, ProtectionSettings(hosts=("*",)))
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield Site(book, worked, control, entrance, services, client, tokens)
+    application.state.services, application.state.gate = services, open_gate(people, None, False)
+    client = TestClient(application, raise_server_exceptions=False)
+    yield Site(book, worked, control, entrance, services, client, tokens)
+    client.close()

@@ -102,9 +102,7 @@ def test_a_refusal_of_the_engine_is_a_problem(site: Any) -> None:
     assert "only failed and cancelled" in answer.json()["detail"]
 
 
-def test_a_folder_is_submitted_where_sessions_may_lie(
-    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_submitted_where_sessions_may_lie(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("magellon.platform.server.http.confinement.read_catalogue", lambda *_: {})
     new = {"folder": str(tmp_path / "lot"), "settings": ["filter.max_resolution=8"]}
     assert site.ask("POST", "/sessions", Role.VIEWER, json=new).status_code == 403
