@@ -9,6 +9,7 @@ from magellon.cli.backends import list_backends
 from magellon.cli.console import say_error
 from magellon.cli.demo.command import run_demo
 from magellon.cli.doctor.command import run_doctor
+from magellon.cli.export.command import export_session
 from magellon.cli.plugin.command import app as plugin_app
 from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
@@ -29,6 +30,7 @@ app.command("simulate", context_settings=OWN_FLAGS)(simulate)
 app.command("process")(process_folder)
 app.command("up")(serve_home)
 app.command("run", context_settings=OWN_FLAGS)(run_step)
+app.command("export")(export_session)
 app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)

@@ -9,6 +9,7 @@ from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, 
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
 from magellon.contracts.preview import PREVIEW, PreviewInput, PreviewOutput
 from magellon.contracts.record import Record
+from magellon.contracts.session_export import SESSION_EXPORT, SessionExportInput, SessionExportOutput
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
 from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
 from magellon.errors import BadInput, Cancelled, MagellonError, Transient
@@ -24,6 +25,7 @@ CONTRACTS = {
         PARTICLE_EXTRACTION,
         SESSION_STAR,
         PREVIEW,
+        SESSION_EXPORT,
     )
 }
 """Every category, in pipeline order."""
@@ -38,6 +40,7 @@ __all__ = [
     "PARTICLE_PICKING",
     "PARTICLE_SURVEY",
     "PREVIEW",
+    "SESSION_EXPORT",
     "SESSION_STAR",
     "Backend",
     "BadInput",
@@ -66,6 +69,8 @@ __all__ = [
     "PreviewInput",
     "PreviewOutput",
     "Record",
+    "SessionExportInput",
+    "SessionExportOutput",
     "SessionItem",
     "SessionStarInput",
     "SessionStarOutput",

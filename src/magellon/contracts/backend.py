@@ -55,6 +55,8 @@ class Contract(Generic[InputT, OutputT]):
     work on single items may depend on it."""
     Item: type[Record] | None = None
     """What a survey takes of each item; its input is `items`, a tuple of these, and `sources` names the fields of one."""
+    on_demand: bool = False
+    """Run when a person asks for it: no recipe may hold such a step."""
 
 
 @dataclass(frozen=True)

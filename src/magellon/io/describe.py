@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
+from magellon.io.cryosparc import find_slots, read_cs, read_csg, read_texts
 from magellon.io.dm4 import read_dm4
 from magellon.io.eer import EerMovie
 from magellon.io.files import find_suffix
@@ -19,7 +20,7 @@ from magellon.io.tiff import TiffFile
 from magellon.io.tiff_header import find_pixel_size
 
 _MRC, _TIFF = {".mrc", ".mrcs", ".st", ".map", ".ali", ".rec"}, {".tif", ".tiff", ".gain"}
-SUFFIXES = (*sorted(_MRC | _TIFF), ".eer", ".dm3", ".dm4", ".star")
+SUFFIXES = (*sorted(_MRC | _TIFF), ".eer", ".dm3", ".dm4", ".star", ".cs", ".csg")
 _MAX_FRAMES = 32
 _GALLERY_BOX = 512
 _EER_RAW_FRAMES = 40
@@ -69,6 +70,10 @@ def _describe(path: Path, size: int) -> FileDescription:
         return FileDescription(path, "DigitalMicrograph image", facts, pixels.statistics, pixels.picture)
     if suffix == ".star":
         return _describe_star(path)
+    if suffix == ".cs":
+        return _describe_cs(path)
+    if suffix == ".csg":
+        return _describe_csg(path)
     raise BadInput(f"{path}: format not supported; the name ends in none of {', '.join(SUFFIXES)}")
 
 
@@ -206,6 +211,27 @@ def _describe_star(path: Path) -> FileDescription:
         labels = ", ".join(list(table)[:8]) + (", ..." if len(table) > 8 else "")
         facts[f"data_{name}"] = f"{table.rows} rows of {len(table)} columns: {labels}"
     return FileDescription(path, f"STAR file of {len(tables)} blocks", facts)
+
+
+def _describe_cs(path: Path) -> FileDescription:
+    rows = read_cs(path)
+    names = rows.dtype.names or ()
+    facts = {}
+    for slot in ["uid", *find_slots(rows)]:
+        fields = [name.partition("/")[2] for name in names if name.startswith(f"{slot}/")]
+        facts[slot] = ", ".join(fields) or f"{len(np.unique(rows[slot])) if slot in names else 'no'} different"
+    if "blob/path" in names and len(rows):
+        stacks = read_texts(rows, "blob/path")
+        facts["first image"] = f"{int(rows['blob/idx'][0])} of {stacks[0]}" if "blob/idx" in names else stacks[0]
+    if "blob/sign" in names and len(rows):
+        facts["particles are"] = "dark" if float(rows["blob/sign"][0]) < 0 else "bright"
+    return FileDescription(path, f"cryoSPARC table of {len(rows)} rows", facts)
+
+
+def _describe_csg(path: Path) -> FileDescription:
+    group = read_csg(path)
+    facts = {slot: f"{each.rows} rows of {each.kind} in {each.file}" for slot, each in group.results.items()}
+    return FileDescription(path, f"cryoSPARC group {group.name} of type {group.kind}", {"title": group.title, **facts})
 
 
 def _standardise(image: NDArray[Any]) -> NDArray[np.float32]:

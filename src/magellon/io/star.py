@@ -95,13 +95,18 @@ def read_star(path: Path | str) -> dict[str, StarTable]:
         raw = file.read()
     if b"\0" in raw:
         raise BadInput(f"{path}: not a STAR file: it holds binary data")
-    tables = _Parser(path).parse(raw.decode("utf-8", "replace"))
+    tables = parse_star(raw.decode("utf-8", "replace"), path)
     if not tables:
         raise BadInput(f"{path}: not a STAR file: no data_ block in {len(raw)} bytes")
     return tables
 
 
-def _split(line: str) -> list[str]:
+def parse_star(text: str, source: Path | str) -> dict[str, StarTable]:
+    """The blocks of a text; `source` is named in messages. See `read_star`."""
+    return _Parser(source).parse(text)
+
+
+def split_line(line: str) -> list[str]:
     """Values of one line; quotes hold a value together, and a # after white space starts a comment."""
     if "'" not in line and '"' not in line:
         if "#" in line:
@@ -127,10 +132,10 @@ class _Parser:
         lines = text.splitlines()
         starts = [number for number, line in enumerate(lines) if line.lstrip().startswith("data_")]
         for number, line in enumerate(lines[: starts[0]] if starts else lines):
-            if _split(line):
+            if split_line(line):
                 raise BadInput(f"{self.path}: not a STAR file: line {number + 1} stands before any data_ block: {line[:60]!r}")
         for start, end in pairwise([*starts, len(lines)]):
-            name = _split(lines[start])[0][5:]
+            name = split_line(lines[start])[0][5:]
             self._parse_block(self._name_uniquely(name), lines, start + 1, end)
         return self.tables
 
@@ -146,7 +151,7 @@ class _Parser:
         self.tables[name] = table
         labels: list[str] = []
         for number in range(start, end):
-            values = _split(lines[number])
+            values = split_line(lines[number])
             if not values:
                 continue
             where = f"{self.path}: line {number + 1}"
@@ -175,7 +180,7 @@ class _Parser:
     def _add_rows(self, table: StarTable, labels: list[str], lines: list[str], start: int, end: int) -> None:
         body = lines[start:end]
         special = any(mark in line for line in body for mark in "'\"#")
-        rows = [row for row in map(_split if special else str.split, body) if row]
+        rows = [row for row in map(split_line if special else str.split, body) if row]
         if any(len(row) != len(labels) for row in rows) or any(row[0] == "loop_" for row in rows):
             self._refuse_row(labels, body, start)
         for label, column in zip(labels, zip(*rows, strict=True), strict=True):
@@ -183,7 +188,7 @@ class _Parser:
 
     def _refuse_row(self, labels: list[str], body: list[str], start: int) -> None:
         for number, line in enumerate(body, start + 1):
-            row = _split(line)
+            row = split_line(line)
             where = f"{self.path}: line {number}"
             if row and row[0] == "loop_":
                 raise BadInput(f"{where}: a second loop_ in one block")

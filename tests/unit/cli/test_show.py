@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from magellon.cli import app
 from magellon.errors import BadInput
+from magellon.io.cryosparc import make_group, write_cs, write_csg
 from magellon.io.mrc import write_mrc
 from magellon.io.star import write_star
 
@@ -48,3 +49,14 @@ def test_a_star_file_has_no_picture(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named() -> None:
     assert "nothing.mrc does not exist" in str(CliRunner().invoke(app, ["show", "nothing.mrc"]).exception)
+
+
+def test_cryosparc_files(tmp_path: Path) -> None:
+    names = [("uid", "<u8"), ("blob/path", "S9"), ("blob/idx", "<u4"), ("blob/sign", "<f4"), ("ctf/df1_A", "<f4")]
+    rows = np.zeros(3, dtype=names)
+    rows["uid"], rows["blob/path"], rows["blob/sign"] = [1, 2, 3], b">a.mrcs", -1
+    write_cs(tmp_path / "a.cs", rows)
+    write_csg(tmp_path / "a.csg", make_group("particles", "particle", "All", "a.cs", rows))
+    said = CliRunner().invoke(app, ["show", str(tmp_path / "a.cs"), str(tmp_path / "a.csg")]).stdout
+    for words in ("table of 3 rows", "path, idx, sign", "df1_A", "0 of a.mrcs", "dark", "particle.ctf in a.cs"):
+        assert words in said

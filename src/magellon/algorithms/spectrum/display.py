@@ -39,10 +39,16 @@ def flatten_spectrum(power: Tensor, blur: float = 1.2) -> Tensor:
     rings = radial_mean(logarithm, radius, bins)
     rings[0] = rings[1]
     background = smooth_rings(rings, size)
-    flat = blur_image(logarithm - interpolate_rings(background, radius), blur)
-    inner = min(bins, size // 2)
-    spread = smooth_rings(radial_mean(flat**2, radius, bins), size).sqrt()
-    floor = spread[size // 8 : inner].median()
+    return equalise_rings(blur_image(logarithm - interpolate_rings(background, radius), blur))
+
+
+def equalise_rings(flat: Tensor) -> Tensor:
+    """Divide a centred picture (size, size), flat already, by its variation along the radius where rings exceed noise."""
+    size = flat.shape[-1]
+    radius = centred_radius(size, flat.device)
+    bins = int(radius.max()) + 2
+    spread = smooth_rings(radial_mean(flat.double() ** 2, radius, bins), size).sqrt()
+    floor = spread[size // 8 : min(bins, size // 2)].median()
     return (flat / interpolate_rings(spread.clamp(min=float(floor)) * SHOWN, radius)).float()
 
 

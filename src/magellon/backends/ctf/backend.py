@@ -64,7 +64,7 @@ class CtfEstimation(Backend[CtfInput, CtfParams, CtfOutput]):
 
     contract = CTF_ESTIMATION
     name = "ctf"
-    version = 1
+    version = 2
     Params = CtfParams
 
     def run(self, input: CtfInput, params: CtfParams, context: Context) -> CtfOutput:

@@ -40,7 +40,7 @@ def _mark_resolution(draw: ImageDraw.ImageDraw, fit: CtfFit) -> None:
         draw.arc(box, start, start + 2, fill=LIMIT)
     small = load_font(13)
     draw.text((8, 6), "fitted", fill=(255, 210, 120), font=small, stroke_width=2, stroke_fill=INK)
-    draw.text((WIDTH - 70, 6), "measured", fill=(255, 255, 255), font=small, stroke_width=2, stroke_fill=INK)
+    draw.text((WIDTH - 178, 6), "measured, mean of 12° arcs", fill=(255, 255, 255), font=small, stroke_width=2, stroke_fill=INK)
 
 
 def _write_values(draw: ImageDraw.ImageDraw, fit: CtfFit, name: str) -> None:

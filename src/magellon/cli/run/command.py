@@ -21,6 +21,9 @@ OWN_FLAGS = {
 """For commands whose flags are made from types when they run: what follows is left to them, `--help` too."""
 
 
+_OF_SESSIONS = {"session_star", "session_export"}
+"""Categories that take a whole session, not files."""
+
 Target = Annotated[str | None, typer.Argument(metavar="CATEGORY[/BACKEND]", show_default=False)]
 
 
@@ -41,7 +44,7 @@ def _explain(descriptions: list[Description]) -> None:
     console.print("\nRun one step on plain files, with no server and no bus.\n")
     table = make_table("step", "what it does")
     for each in descriptions:
-        if each.category != "session_star":
+        if each.category not in _OF_SESSIONS:
             table.add_row(each.key, each.error or each.summary)
     console.print(table)
     console.print("\n`magellon run CATEGORY --help` shows the flags of a step.", markup=False)

@@ -166,6 +166,8 @@ def _plan_step(
     category = step.category or key
     if category not in CONTRACTS:
         raise BadInput(f"step {key}: no category {category!r} (there are {', '.join(CONTRACTS)})")
+    if CONTRACTS[category].on_demand:
+        raise BadInput(f"step {key}: {category} is run when asked for and is no step of a recipe")
     description = _choose_backend(key, category, step.backend, catalogue)
 
     def visit(handle: Callable[[Path], str]) -> Callable[[str], str]:

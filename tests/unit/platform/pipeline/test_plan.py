@@ -98,3 +98,8 @@ def test_a_backend_that_cannot_be_imported_is_refused_with_the_reason(catalogue:
     broken = Description(category="fft", name="fake", error="ModuleNotFoundError: No module named 'x'")
     with pytest.raises(BadInput, match="No module named 'x'"):
         make({**catalogue, broken.key: broken}, motion_correction={}, fft={})
+
+
+def test_an_export_is_no_step_of_a_recipe(catalogue: Catalogue) -> None:
+    with pytest.raises(BadInput, match="step session_export: session_export is run when asked for"):
+        make(catalogue, motion_correction={}, session_export={"backend": "relion"})

@@ -74,9 +74,9 @@ def read_protection_settings(state: Path) -> ProtectionSettings:
 
 
 def protect(app: FastAPI, settings: ProtectionSettings) -> None:
-    """Put all this around an app. Called last, so that nothing lies outside of it."""
+    """Put all this around an app, answers to its own defects included. Called last: nothing can be added outside of it."""
     app.state.gate = open_gate(app.state.services.people, settings.openid, settings.tls)
-    app.add_middleware(Protection, settings=settings)
+    app.middleware_stack = Protection(app.build_middleware_stack(), settings)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""`magellon export`: a session as another program's project."""
