@@ -10,6 +10,7 @@ from magellon.cli.console import say_error
 from magellon.cli.demo.command import run_demo
 from magellon.cli.doctor.command import run_doctor
 from magellon.cli.export.command import export_session
+from magellon.cli.importing.command import import_folder
 from magellon.cli.plugin.command import app as plugin_app
 from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
@@ -17,6 +18,7 @@ from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
 from magellon.cli.up.command import serve_home
 from magellon.cli.user.command import user_app
+from magellon.cli.worker import run_worker
 from magellon.errors import MagellonError
 
 app = typer.Typer(
@@ -28,6 +30,7 @@ app = typer.Typer(
 )
 app.command("simulate", context_settings=OWN_FLAGS)(simulate)
 app.command("process")(process_folder)
+app.command("import")(import_folder)
 app.command("up")(serve_home)
 app.command("run", context_settings=OWN_FLAGS)(run_step)
 app.command("export")(export_session)
@@ -35,6 +38,7 @@ app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)
 app.command("demo")(run_demo)
+app.command("worker")(run_worker)
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(user_app, name="user")
 

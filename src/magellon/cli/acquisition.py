@@ -71,6 +71,13 @@ def movie_flags(
 ) -> None: ...
 
 
+def session_flags(
+    metadata: Annotated[
+        Path | None, make_option("EPU's, SerialEM's or Leginon's files, where they lie apart.", MOVIES, "DIR")
+    ] = None,
+) -> None: ...
+
+
 def collect_flags(*functions: Callable[..., None]) -> list[inspect.Parameter]:
     """The parameters of several functions as the flags of one command."""
     found = [each for function in functions for each in inspect.signature(function).parameters.values()]
@@ -98,7 +105,7 @@ def read_movie_options(values: Mapping[str, Any]) -> MovieOptions:
     return MovieOptions(get("exposure"), get("pre_exposure"), get("gain"), rotation, flip, get("defects"))
 
 
-def make_acquisition(optics: OpticsOptions, movie: MovieOptions) -> Acquisition:
+def make_acquisition(optics: OpticsOptions, movie: MovieOptions, metadata: Path | None = None) -> Acquisition:
     """The same for the reader of sessions."""
     return Acquisition(
         pixel_size=optics.pixel_size,
@@ -111,4 +118,5 @@ def make_acquisition(optics: OpticsOptions, movie: MovieOptions) -> Acquisition:
         gain_rotation=movie.gain_rotation,
         gain_flip=movie.gain_flip,
         defects=str(movie.defects.expanduser().absolute()) if movie.defects else None,
+        metadata=str(metadata.expanduser().absolute()) if metadata else None,
     )

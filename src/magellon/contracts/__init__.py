@@ -24,8 +24,8 @@ CONTRACTS = {
         PARTICLE_PICKING,
         PARTICLE_EXTRACTION,
         SESSION_STAR,
-        PREVIEW,
         SESSION_EXPORT,
+        PREVIEW,
     )
 }
 """Every category, in pipeline order."""

@@ -90,6 +90,7 @@ async def serve(options: UpOptions, greet: Callable[[Opened], None]) -> None:
         policy=options.policy.model_dump_json(),
         beat=options.policy.beat_interval,
         local_workers=slots > 0,
+        replicas=True,
         web=web.model_dump_json(),
     )
     find_database(options.database)  # says now what is wrong with it

@@ -14,6 +14,7 @@ from magellon.cli.acquisition import (
     optics_flags,
     read_movie_options,
     read_optics_options,
+    session_flags,
 )
 from magellon.cli.console import say_error
 from magellon.cli.process.progress import watch_session
@@ -27,7 +28,10 @@ HOME, RUNNING = "Recipe and home", "Running"
 
 def _own_flags(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A session: session.json, or just movies.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="A session, as EPU, SerialEM or Leginon left it, or just movies.", show_default=False
+        ),
     ],
     home: Annotated[Path, typer.Option(metavar="DIR", help="Where results are kept.", rich_help_panel=HOME)] = Path(
         "~/magellon"
@@ -54,7 +58,7 @@ def process_folder(**values: Any) -> None:
     """
     from magellon.platform.process import ProcessOptions, process_session
 
-    acquisition = make_acquisition(read_optics_options(values), read_movie_options(values))
+    acquisition = make_acquisition(read_optics_options(values), read_movie_options(values), values["metadata"])
     options = ProcessOptions(
         home=values["home"],
         state=values["state"],
@@ -78,5 +82,5 @@ def process_folder(**values: Any) -> None:
     raise typer.Exit(0 if summary.ok else 1)
 
 
-_SESSION_FLAGS = [each for each in collect_flags(optics_flags, movie_flags) if each.name != "optics_group"]
+_SESSION_FLAGS = [each for each in collect_flags(optics_flags, movie_flags, session_flags) if each.name != "optics_group"]
 process_folder.__signature__ = inspect.Signature([*collect_flags(_own_flags), *_SESSION_FLAGS])  # type: ignore[attr-defined]

@@ -15,8 +15,10 @@ from magellon.platform.bus.configuration import (
     write_address,
     write_configuration,
 )
+from magellon.platform.launch.launcher import run_launcher
 from magellon.platform.launch.lock import hold_lock
 from magellon.platform.launch.replicas import Replicas, locate_assignments, open_replicas
+from magellon.platform.launch.slurm import SlurmPlan, make_launcher
 from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.engines import URL_VARIABLE
 from magellon.platform.store.home import Home
@@ -53,6 +55,8 @@ class Site:
     """A NATS server or cluster instead of one of our own."""
     database: str | None = None
     """URL of a PostgreSQL database, without password, instead of a file."""
+    slurm: SlurmPlan | None = None
+    """Workers as pilots in SLURM instead of on this machine."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,15 @@ async def run_locally(home: Home, plan: LocalPlan, site: Site | None = None) -> 
     home.prepare()
     async with hold_lock(home.lock) as lock:
         site = site or Site()
+        launcher = make_launcher(home, site.slurm, site.bus) if site.slurm else None
         address = _choose_bus(home, site)
         supervisor = Supervisor()
         try:
             for program in _list_programs(home, plan, site, lock):
                 await supervisor.keep(program)
             async with AsyncExitStack() as stack:
+                if launcher:
+                    await stack.enter_async_context(run_launcher(launcher, address))
                 if plan.replicas:
                     template = Program("", _make_worker(home, plan), home.logs, _UNUSABLE, (lock,), _forget_secrets())
                     await stack.enter_async_context(open_replicas(address, Replicas(supervisor, home, template)))

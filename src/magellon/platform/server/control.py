@@ -133,7 +133,8 @@ class Control:
             _find_job(connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
             query = select(tasks).where(tasks.c.job_id == job, tasks.c.state == "pending", tasks.c.published)
-            idle = [row for row in connection.execute(query) if not self._dispatcher.watch.mentions(row.id, row.attempt)]
+            mentioned = self._dispatcher.watch.list_mentioned()
+            idle = [row for row in connection.execute(query) if (row.id, row.attempt) not in mentioned]
             reconciling.release_tasks(connection, [row.id for row in idle])
             record_changes(connection, [(job, None, *told)], self._book.now())
         await self._dispatcher.withdraw(idle)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from magellon.contracts import Record
 from magellon.contracts.description import Description
-from magellon.errors import BadInput, NotThere, Transient
+from magellon.errors import BadInput, NotThere
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.bus.launching import SCALE_SUBJECT, STATE_SUBJECT, LaunchState, ScaleRequest
 from magellon.platform.pipeline.catalogue import read_catalogue
@@ -91,8 +91,7 @@ class Plugins:
         """Give a plugin so many workers of its own; None: none, and the general workers run it.
 
         Raises:
-            BadInput: the launcher refuses.
-            Transient: no launcher answers.
+            BadInput: the launcher refuses, or none answers.
         """
         plugin = await self.show(name)
         try:
@@ -104,7 +103,7 @@ class Plugins:
             payload = wish.model_dump_json().encode()
             answer = await self._dispatcher.client.request(SCALE_SUBJECT, payload, timeout=_SCALED_WITHIN)
         except BUS_ERRORS as error:
-            raise Transient("no launcher answers: workers can be started only where `magellon up` runs them") from error
+            raise BadInput("no launcher answers: workers can be started only where `magellon up` runs them") from error
         reply = json.loads(answer.data)
         if "refused" in reply:
             raise BadInput(reply["refused"])

@@ -88,8 +88,9 @@ def list_steps(connection: Connection, job: JobFacts) -> tuple[StepProgress, ...
 def make_progress(connection: Connection, job: JobFacts, watch: Watch) -> Progress:
     query = select(tasks.c.id, tasks.c.attempt, tasks.c.step, items.c.name).outerjoin(items, items.c.id == tasks.c.item_id)
     running = []
+    mentioned = watch.list_mentioned()
     for row in connection.execute(query.where(tasks.c.job_id == job.id, tasks.c.state == "running").limit(64)):
-        said = watch.mentions(row.id, row.attempt)
+        said = mentioned.get((row.id, row.attempt))
         detail: dict[str, Any] = {"fraction": said.fraction, "message": said.message} if said else {}
         running.append(RunningTask(step=row.step, item=row.name or "", **detail))
     return Progress(

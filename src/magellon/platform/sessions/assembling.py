@@ -1,7 +1,7 @@
 """From what an importer read to movies that can be processed: headers, pixel sizes, exposures, optics groups, gain."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +21,9 @@ from magellon.platform.sessions.tree import HeaderCache, Tree
 _MAX_EXPOSURE = 100.0
 """e/Å² of one frame: more than any movie has in all frames together."""
 
+Camera = tuple[str | None, str | None, str | None]
+"""Detector, and the file names of its gain and defects as the metadata give them."""
+
 
 @dataclass(frozen=True)
 class Assembled:
@@ -29,6 +32,15 @@ class Assembled:
     movies: list[FoundMovie]
     exposures: list[Place]
     problems: list[str]
+
+
+@dataclass
+class Memory:
+    """What is needed of movies described before to describe more."""
+
+    shifted: dict[str, Shifted] = field(default_factory=dict)
+    references: dict[Camera, References] = field(default_factory=dict)
+    typical: Described | None = None
 
 
 @dataclass(frozen=True)
@@ -46,32 +58,40 @@ class _Entry:
 
 
 def assemble_movies(
-    tree: Tree, session: SessionFile, metadata: Metadata, cache: HeaderCache, known: Mapping[str, str] | None = None
+    tree: Tree,
+    session: SessionFile,
+    metadata: Metadata,
+    cache: HeaderCache,
+    known: Mapping[str, str] | None = None,
+    names: Mapping[str, Path] | None = None,
 ) -> Assembled:
     """Put together what the movies' headers and their metadata say; what `session` gives wins.
 
     Args:
         known: movie > optics group it was assigned to before.
+        names: of some movies of the session only; all others were assembled with the same cache before.
 
     Raises:
         BadInput: a gain or defect file that a person gave is missing or does not fit; two movies of the same name.
     """
-    names = name_movies(list(metadata.movies))
+    memory = _remember(cache, tree.folder, names is None)
+    names = names or name_movies(list(metadata.movies))
     headers, damaged = read_headers(names, cache)
     problems: list[str] = []
-    typical = _find_typical(metadata, problems)
+    typical = _find_typical(metadata, memory, problems)
     entries = []
     for name, path in sorted(names.items()):
-        described = metadata.movies[path] or typical or _describe_nothing(name)
+        own = metadata.movies.get(path)
+        described = own or typical or _describe_nothing(name)
         header = headers.get(name)
         pixel = session.pixel_size or fit_pixel_size(described, header)
         problem = damaged.get(name)
         if pixel is None and problem is None:
             problem = f"{name}: neither its header nor the metadata give a pixel size that fits; give --pixel-size"
-        entries.append(_Entry(name, path, header, described, metadata.movies[path] is not None, pixel, problem))
+        entries.append(_Entry(name, path, header, described, own is not None, pixel, problem))
     _mark_odd_sizes(entries)
-    groups = _group(entries, session, known or {})
-    references = _find_all_references(tree, session, metadata, cache, entries, problems)
+    groups = _group(entries, session, known or {}, memory)
+    references = _find_all_references(tree, session, metadata, cache, entries, problems, memory)
     found, exposures = [], []
     for entry in entries:
         shot = _complete_shot(entry, session, groups[entry.name])
@@ -96,18 +116,23 @@ def _guess_place(path: Path) -> Place | None:
     return Place(kind="exposure", name=path.stem, parent=f"FoilHole_{match.group('hole')}") if match else None
 
 
-def _find_typical(metadata: Metadata, problems: list[str]) -> Described | None:
+def _find_typical(metadata: Metadata, memory: Memory, problems: list[str]) -> Described | None:
     """What stands in for a missing description: what all others have in common, where they do."""
     described = [each for each in metadata.movies.values() if each is not None]
     missing = [path.name for path, each in metadata.movies.items() if each is None]
-    if not missing or not described:
-        return None
-    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    if described and memory.typical is None:
+        memory.typical = _find_common(described)
+    if missing and (described or memory.typical):
+        listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        what = "are taken as the others are" if memory.typical else "the others differ"
+        problems.append(f"{len(missing)} movies have no metadata, and {what}: {listed}")
+    return memory.typical
+
+
+def _find_common(described: list[Described]) -> Described | None:
     kinds = {(each.shot.detector, each.shot.pixel_size, each.voltage, each.binning, each.part) for each in described}
     if len(kinds) > 1:
-        problems.append(f"{len(missing)} movies have no metadata, and the others differ: {listed}")
         return None
-    problems.append(f"{len(missing)} movies have no metadata, and are taken as the others are: {listed}")
     first = described[0]
 
     def usual(name: str) -> float | None:
@@ -124,7 +149,14 @@ def _find_typical(metadata: Metadata, problems: list[str]) -> Described | None:
     return replace(first, shot=shot, shift=None, pattern=None)
 
 
-def _camera(entry: _Entry) -> tuple[str | None, str | None, str | None]:
+def _remember(cache: HeaderCache, folder: Path, whole: bool) -> Memory:
+    known = cache.sessions.get(folder)
+    if whole or not isinstance(known, Memory):
+        known = cache.sessions[folder] = Memory()
+    return known
+
+
+def _camera(entry: _Entry) -> Camera:
     return entry.described.shot.detector, entry.described.gain, entry.described.defects
 
 
@@ -140,7 +172,7 @@ def _mark_odd_sizes(entries: list[_Entry]) -> None:
             entries[index] = replace(entry, problem=odd[entry.name])
 
 
-def _group(entries: list[_Entry], session: SessionFile, known: Mapping[str, str]) -> dict[str, str]:
+def _group(entries: list[_Entry], session: SessionFile, known: Mapping[str, str], memory: Memory) -> dict[str, str]:
     movies = [
         Shifted(
             name=entry.name,
@@ -160,20 +192,29 @@ def _group(entries: list[_Entry], session: SessionFile, known: Mapping[str, str]
         for entry in sorted(entries, key=lambda entry: (entry.described.shot.taken_at or "", entry.name))
         if entry.problem is None
     ]
+    now = {movie.name for movie in movies}
+    movies = [*(movie for name, movie in memory.shifted.items() if name not in now), *movies]
     groups = group_movies(movies, f"{session.name}_")
     if not known and len(set(groups.values())) == 1:
         groups = dict.fromkeys(groups, session.name)
+    memory.shifted.update({movie.name: replace(movie, known=groups[movie.name]) for movie in movies})
     return {entry.name: groups.get(entry.name) or known.get(entry.name) or session.name for entry in entries}
 
 
 def _find_all_references(
-    tree: Tree, session: SessionFile, metadata: Metadata, cache: HeaderCache, entries: list[_Entry], problems: list[str]
-) -> dict[tuple[str | None, str | None, str | None], References]:
-    """Gain and defects for each detector."""
-    found = {}
+    tree: Tree,
+    session: SessionFile,
+    metadata: Metadata,
+    cache: HeaderCache,
+    entries: list[_Entry],
+    problems: list[str],
+    memory: Memory,
+) -> dict[Camera, References]:
+    """Gain and defects for each detector; looked for once."""
+    found = memory.references
     gain = find_reference(tree.folder, session.gain, "gain")
     defects = find_reference(tree.folder, session.defects, "defects")
-    for camera in sorted({_camera(entry) for entry in entries}, key=str):
+    for camera in sorted({_camera(entry) for entry in entries} - set(found), key=str):
         shapes = [
             (entry.header.height, entry.header.width)
             for entry in entries

@@ -32,6 +32,7 @@ class _Reader:
     def __init__(self, tree: Tree, cache: HeaderCache) -> None:
         self._tree, self._cache = tree, cache
         self._problems: list[str] = []
+        self._missing: list[str] = []
         self._parts = sorted({path.parent for path in tree.files if path.name == "EpuSession.dm"}) or [tree.folder]
         self._places: dict[tuple[str, str], Place] = {}
         self._needs_gain = False
@@ -50,6 +51,7 @@ class _Reader:
             movies=movies,
             places=tuple(sorted(self._places.values(), key=lambda place: ("ash".index(place.kind[0]), place.name))),
             problems=tuple(self._problems),
+            missing=tuple(self._missing),
             needs_gain=self._needs_gain,
         )
 
@@ -200,7 +202,7 @@ class _Reader:
                 movies[path] = exposures.get(stem)
         missing = sorted(set(exposures) - taken)
         if missing:
-            self._problems.append(_count_missing([exposures[stem].place.name for stem in missing]))
+            self._missing.append(_count_missing([exposures[stem].place.name for stem in missing]))
         return dict(sorted(movies.items()))
 
     def _candidates(self) -> Iterator[tuple[Path, str, bool]]:

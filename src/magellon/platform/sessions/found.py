@@ -43,6 +43,8 @@ class Metadata:
     places: tuple[Place, ...] = ()
     """Without the exposures that have a movie."""
     problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What is described and not in the folder, in one line; more problems."""
     needs_gain: bool = False
     """Whether the metadata say that movies are stored without the gain applied."""
 

@@ -1,6 +1,7 @@
 """A session's folder becomes movies, places and problems. Only reads, can be repeated, and never stops at a bad file."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -8,14 +9,14 @@ from pydantic import ValidationError
 from magellon.errors import BadInput
 from magellon.platform.sessions.assembling import assemble_movies
 from magellon.platform.sessions.definition import Acquisition, SessionFile, Source, check_definition, is_movie, read_session
-from magellon.platform.sessions.detect import detect_source
+from magellon.platform.sessions.detect import Detection, detect_source
 from magellon.platform.sessions.epu import read_epu
 from magellon.platform.sessions.found import FoundSession, Metadata
 from magellon.platform.sessions.leginon import read_leginon
 from magellon.platform.sessions.places import Place
-from magellon.platform.sessions.scan import scan_movies
+from magellon.platform.sessions.scan import describe_plain_movies, scan_movies
 from magellon.platform.sessions.serialem import read_serialem
-from magellon.platform.sessions.tree import HeaderCache, Tree, list_tree
+from magellon.platform.sessions.tree import HeaderCache, Tree, list_tree, restrict_tree
 
 _READERS: dict[Source, Callable[[Tree, HeaderCache], Metadata]] = {
     "epu": read_epu,
@@ -32,7 +33,11 @@ _WORDS: dict[Source, str] = {
 
 
 def import_session(
-    folder: Path, given: Acquisition | None = None, cache: HeaderCache | None = None, known: Mapping[str, str] | None = None
+    folder: Path,
+    given: Acquisition | None = None,
+    cache: HeaderCache | None = None,
+    known: Mapping[str, str] | None = None,
+    live: bool = False,
 ) -> FoundSession:
     """Read a session's folder.
 
@@ -40,6 +45,7 @@ def import_session(
         given: what a person says, which wins over all files.
         cache: what was read before; kept between looks at a growing folder, only new and changed files are read.
         known: movie > optics group in the ledger; it stays in it.
+        live: the folder grows, so that it may hold no movie yet.
 
     Raises:
         BadInput: no folder, no movies, or what a person said cannot be.
@@ -47,19 +53,64 @@ def import_session(
     cache = cache or HeaderCache()
     tree = _list(folder, given)
     detection = detect_source(tree)
-    if detection.source in _READERS:
-        metadata = _READERS[detection.source](tree, cache)
-        if not metadata.movies:
-            raise BadInput(f"{folder}: {_WORDS[detection.source]} ({detection.reason}), but none of its movies are there")
-        session = _define(folder, metadata, detection.source, given)
-        assembled = assemble_movies(tree, session, metadata, cache, known)
-        places = [*metadata.places, *assembled.exposures]
-        problems = [*tree.problems, *metadata.problems, *assembled.problems]
-        return FoundSession(folder, session, assembled.movies, detection.source, detection.reason, places, problems)
-    session = read_session(folder, given).model_copy(update={"source": detection.source})
-    movies = scan_movies(folder, session, cache)
-    places = [_locate(place, folder) for place in session.places or ()]
-    return FoundSession(folder, session, movies, detection.source, detection.reason, places, list(tree.problems))
+    if detection.source not in _READERS:
+        return _import_plain(tree, detection, given, cache, live)
+    metadata = _READERS[detection.source](tree, cache)
+    if not metadata.movies and not live:
+        raise BadInput(f"{folder}: {_WORDS[detection.source]} ({detection.reason}), but none of its movies are there")
+    session = _define(folder, metadata.name, detection.source, given)
+    assembled = assemble_movies(tree, session, metadata, cache, known)
+    places = [*metadata.places, *assembled.exposures]
+    problems = [*tree.problems, *metadata.problems, *metadata.missing, *assembled.problems]
+    return FoundSession(folder, session, assembled.movies, detection.source, detection.reason, places, problems)
+
+
+def describe_movies(
+    folder: Path, given: Acquisition | None, names: Mapping[str, Path], known: Mapping[str, str], cache: HeaderCache
+) -> FoundSession:
+    """Some movies of a session that grows, under the names given, with the places that they add.
+
+    The first call with a cache reads the whole folder once; later ones cost a listing and these movies.
+
+    Raises:
+        BadInput: as `import_session`.
+    """
+    if folder not in cache.sessions:
+        import_session(folder, given, cache, known, live=True)
+    tree = _list(folder, given)
+    detection = detect_source(tree)
+    reason = detection.reason
+    if detection.source not in _READERS:
+        cache.sessions.setdefault(folder, None)
+        session = _define_plain(tree, detection, given, live=True)
+        movies = describe_plain_movies(folder, session, dict(names), cache)
+        return FoundSession(folder, session, movies, detection.source, reason)
+    metadata = _READERS[detection.source](restrict_tree(tree, set(names.values())), cache)
+    wanted = {path: metadata.movies.get(path) for path in names.values()}
+    session = _define(folder, metadata.name, detection.source, given)
+    assembled = assemble_movies(tree, session, replace(metadata, movies=wanted), cache, known, names)
+    places = [*metadata.places, *assembled.exposures]
+    problems = [*metadata.problems, *assembled.problems]
+    return FoundSession(folder, session, assembled.movies, detection.source, reason, places, problems)
+
+
+def _import_plain(tree: Tree, detection: Detection, given: Acquisition | None, cache: HeaderCache, live: bool) -> FoundSession:
+    session = _define_plain(tree, detection, given, live)
+    try:
+        movies = scan_movies(tree.folder, session, cache)
+    except BadInput:
+        if not live or any(is_movie(path) for path in tree.files):
+            raise
+        movies = []
+    places = [_locate(place, tree.folder) for place in session.places or ()]
+    problems = list(tree.problems)
+    return FoundSession(tree.folder, session, movies, detection.source, detection.reason, places, problems)
+
+
+def _define_plain(tree: Tree, detection: Detection, given: Acquisition | None, live: bool) -> SessionFile:
+    if live and detection.source == "plain" and not any(is_movie(path) for path in tree.files):
+        return _define(tree.folder, tree.folder.resolve().name, "plain", given)
+    return read_session(tree.folder, given).model_copy(update={"source": detection.source})
 
 
 def check_folder(folder: Path, given: Acquisition | None = None) -> None:
@@ -86,8 +137,8 @@ def _list(folder: Path, given: Acquisition | None) -> Tree:
     return Tree(folder, tuple(sorted({*tree.files, *added})), (*tree.problems, *other.problems))
 
 
-def _define(folder: Path, metadata: Metadata, source: Source, given: Acquisition | None) -> SessionFile:
-    values = {"name": metadata.name, "movies": "**/*", "source": source}
+def _define(folder: Path, name: str, source: Source, given: Acquisition | None) -> SessionFile:
+    values = {"name": name, "movies": "**/*", "source": source}
     values.update(given.model_dump(exclude_none=True) if given else {})
     try:
         return check_definition(SessionFile.model_validate(values), folder)

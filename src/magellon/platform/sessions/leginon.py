@@ -40,8 +40,6 @@ def read_leginon(tree: Tree, cache: HeaderCache) -> Metadata:
             unknown.append(path)
     problems = []
     missing = sorted(set(exposures) - taken)
-    if missing and movies:
-        problems.append(f"{len(missing)} exposures of the export have no movie in the folder: {', '.join(missing[:3])}")
     if unknown:
         problems.append(f"{len(unknown)} movies are not in {SESSION_FILE}: {', '.join(path.name for path in unknown[:3])}")
         movies.update(dict.fromkeys(unknown))
@@ -50,6 +48,7 @@ def read_leginon(tree: Tree, cache: HeaderCache) -> Metadata:
         movies=dict(sorted(movies.items())),
         places=tuple(_make_places(tree, session.images, kinds, taken)),
         problems=tuple(problems),
+        missing=(f"{len(missing)} exposures have no movie in the folder: {', '.join(missing[:3])}",) if missing else (),
     )
 
 

@@ -1,7 +1,7 @@
 """From a session's folder to its movies, every path checked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from magellon.contracts import Gain, Movie, Optics
@@ -30,7 +30,23 @@ def scan_movies(folder: Path, session: SessionFile, cache: HeaderCache | None = 
     ]
 
 
-def read_headers(names: dict[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
+def describe_plain_movies(
+    folder: Path, session: SessionFile, names: dict[str, Path], cache: HeaderCache | None = None
+) -> list[FoundMovie]:
+    """Some movies of a session, under the names given; what is wrong with one is its problem."""
+    headers, problems = read_headers(names, cache or HeaderCache())
+    found = []
+    for name, path in sorted(names.items()):
+        try:
+            movie = _describe_movie(folder, session, name, path, headers.get(name))
+        except BadInput as error:
+            problems.setdefault(name, str(error))
+            movie = _describe_movie(folder, session, name, path, None)
+        found.append(FoundMovie(movie, problems.get(name)))
+    return found
+
+
+def read_headers(names: Mapping[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:
     """Headers by movie, and what is wrong with those that have none."""
     headers: dict[str, MovieHeader] = {}
     problems: dict[str, str] = {}

@@ -28,14 +28,15 @@ def read_serialem(tree: Tree, cache: HeaderCache) -> Metadata:
     elif others:
         movies.update(dict.fromkeys(others))
     missing = sorted(set(described) - matched)
-    if missing:
-        problems.append(f"{len(missing)} movies that .mdoc files describe are not in the folder: {_shorten(missing)}")
     used = {each.place.parent for each in described.values() if each.place.parent}
     return Metadata(
         name=tree.folder.resolve().name,
         movies=dict(sorted(movies.items())),
         places=tuple(_make_places(tree, navigator, used, described)),
         problems=tuple(problems),
+        missing=(f"{len(missing)} movies that .mdoc files describe are not in the folder: {_shorten(missing)}",)
+        if missing
+        else (),
     )
 
 

@@ -55,7 +55,7 @@ def _split(movies: Sequence[Shifted]) -> list[list[Shifted]]:
     """By what must be equal, in the order in which it first appears."""
     parts: dict[Hashable, list[Shifted]] = {}
     for movie in movies:
-        parts.setdefault((movie.optics, movie.label), []).append(movie)
+        parts.setdefault((movie.optics, movie.label, movie.shift is None), []).append(movie)
     return list(parts.values())
 
 

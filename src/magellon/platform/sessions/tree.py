@@ -1,7 +1,8 @@
 """The files of a session's folder, listed once, and what was read of them, remembered while they stay as they are."""
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,10 @@ from typing import TypeVar
 from magellon.errors import BadInput, MagellonError
 
 T = TypeVar("T")
+_SUFFIXES = re.compile(r"(\.(tiff?|mrcs?|eer|ecc|st|map|gz|bz2|xml|jpg|png|mdoc))+$", re.IGNORECASE)
+_MOVIE_END = re.compile(r"[._-](fractions|frames|eer|movie|raw)$", re.IGNORECASE)
+_HOLE = re.compile(r"FoilHole_\d+_")
+_SESSION_SUFFIXES = {".dm", ".nav", ".json"}
 _MAX_FILES = 5_000_000
 _MAX_DEPTH = 24
 
@@ -18,6 +23,8 @@ class HeaderCache:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, Callable[..., object]], tuple[tuple[int, int], object]] = {}
+        self.sessions: dict[Path, object] = {}
+        """What is needed of a session's other movies to describe a new one."""
 
     def read(self, path: Path, reader: Callable[[Path], T]) -> T:
         """What `reader` says of the file; files that it refuses are remembered too.
@@ -83,6 +90,25 @@ def list_tree(folder: Path) -> Tree:
         if len(files) > _MAX_FILES:
             raise BadInput(f"{folder}: more than {_MAX_FILES} files: this is not the folder of one session")
     return Tree(folder, tuple(sorted(files)), tuple(problems))
+
+
+def restrict_tree(tree: Tree, movies: Collection[Path]) -> Tree:
+    """The same with only those files that may say something about some movies, or about the session as a whole."""
+    stems = {strip_name(path.name) for path in movies}
+    holes = {match.group() for path in movies if (match := _HOLE.match(path.name))}
+
+    def matters(path: Path) -> bool:
+        if path in movies or path.suffix.lower() in _SESSION_SUFFIXES or strip_name(path.name) in stems:
+            return True
+        hole = _HOLE.match(path.name)
+        return bool((hole and hole.group() in holes and "_Data_" not in path.name) or path.name.startswith("GridSquare_"))
+
+    return Tree(tree.folder, tuple(path for path in tree.files if matters(path)), tree.problems)
+
+
+def strip_name(name: str) -> str:
+    """What the files of one exposure have in common."""
+    return _MOVIE_END.sub("", _SUFFIXES.sub("", name)).lower()
 
 
 def _walk(folder: Path, top: Path, problems: list[str], depth: int) -> Iterator[Path]:

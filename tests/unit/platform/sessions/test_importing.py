@@ -8,13 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from session_files import make_epu, make_serialem, write_epu_image, write_movie
 
 from magellon.errors import BadInput
 from magellon.platform.sessions.definition import Acquisition
 from magellon.platform.sessions.found import FoundMovie, FoundSession
-from magellon.platform.sessions.importing import check_folder, import_session
+from magellon.platform.sessions.importing import check_folder, describe_movies, import_session
 from magellon.platform.sessions.tree import HeaderCache
+from session_files import make_epu, make_serialem, write_epu_image, write_movie
 
 
 def kinds(found: FoundSession) -> dict[str, int]:
@@ -258,3 +258,35 @@ def test_a_thousand_movies_take_a_second_or_two(tmp_path: Path) -> None:
     assert read < 5
     import_session(folder, cache=cache)
     assert time.process_time() - begun - read < 2
+
+
+def test_new_movies_of_a_growing_session_are_described_alone(tmp_path: Path) -> None:
+    folder = make_epu(tmp_path / "s", 4)
+    write_movie(folder / "gain.mrc", frames=1)
+    cache = HeaderCache()
+    first = import_session(folder, cache=cache)
+    known = {movie.movie.name: movie.movie.optics.group for movie in first.movies}
+    make_epu(folder, 6)
+    (folder / "Images-Disc1/GridSquare_7/Data").joinpath("FoilHole_102_Data_1_2_20250101_000005.xml").unlink()
+    whole = import_session(folder, known=known)
+    new = {movie.movie.name: movie.movie.path for movie in whole.movies if movie.movie.name not in known}
+    alone = describe_movies(folder, None, new, known, cache)
+    assert {movie.movie.name for movie in alone.movies} == set(new)
+    described, undescribed = sorted(alone.movies, key=lambda movie: movie.movie.name)
+    assert described == by_name(whole)[described.movie.name]
+    assert (undescribed.described, undescribed.movie.exposure_per_frame) == (False, 10.0)
+    assert described.movie.gain is not None
+    assert described.movie.optics.group in known.values()
+    assert {place.name for place in alone.places} == {"GridSquare_7", "FoilHole_102", *new}
+    again = describe_movies(folder, None, new, known, HeaderCache())
+    assert by_name(again)[described.movie.name] == described
+
+
+def test_a_growing_session_may_be_empty_at_first(tmp_path: Path) -> None:
+    assert import_session(tmp_path, live=True).movies == []
+    cache = HeaderCache()
+    path = write_movie(tmp_path / "a.mrc")
+    found = describe_movies(tmp_path, Acquisition(pixel_size=1.5), {"other": path}, {}, cache)
+    assert [(movie.movie.name, movie.movie.pixel_size) for movie in found.movies] == [("other", 1.5)]
+    (tmp_path / "EpuSession.dm").write_text("<EpuSessionXml/>")
+    assert import_session(tmp_path, live=True).source == "epu"

@@ -82,3 +82,8 @@ def test_ten_thousand_movies_take_a_second() -> None:
     begun = time.process_time()
     group_movies(movies)
     assert time.process_time() - begun < 5
+
+
+def test_movies_of_unknown_shift_do_not_join_what_is_apart() -> None:
+    groups = group_movies([Shifted("a", 1, (0, 0)), Shifted("b", 1, (5, 0)), Shifted("c", 1, None)])
+    assert len(set(groups.values())) == 3

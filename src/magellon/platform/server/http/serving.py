@@ -20,9 +20,10 @@ from magellon.platform.server.control import Control
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.http.app import create_app
 from magellon.platform.server.http.feed import Feed
-from magellon.platform.server.http.protection import ProtectionSettings
+from magellon.platform.server.http.protection import ProtectionSettings, read_protection_settings
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.http.settings import ADDRESS_FILE, WebSettings
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.previews import Previewer
 from magellon.platform.server.requests import Reception
 from magellon.platform.store.files import write_atomically
@@ -35,6 +36,12 @@ _GRACE = 2
 def find_data(settings: WebSettings, home: Path) -> tuple[Path, ...]:
     """The folders, links followed."""
     return (*(Path(folder).resolve() for folder in settings.data), home.resolve())
+
+
+def plan_protection(settings: WebSettings, state: Path) -> ProtectionSettings:
+    """What an administrator wrote, with the names of the address listened on."""
+    written = read_protection_settings(state)
+    return written.model_copy(update={"hosts": tuple(dict.fromkeys((*written.hosts, *settings.hosts)))})
 
 
 @asynccontextmanager
@@ -56,9 +63,10 @@ async def serve_web(dispatcher: Dispatcher, reception: Reception, settings: WebS
         feed=feed,
         previews=Previewer(dispatcher),
         dispatcher=dispatcher,
+        plugins=Plugins(dispatcher),
         data=find_data(settings, book.home.root),
     )
-    app = create_app(services, ProtectionSettings(hosts=settings.hosts, tls=settings.tls))
+    app = create_app(services, plan_protection(settings, book.home.state))
     redact_logs("uvicorn", "uvicorn.error", "uvicorn.access")
 
     async def hear(message: Msg) -> None:

@@ -15,5 +15,3 @@ class WebSettings(Record):
     """Folders in which sessions and files that people name may lie; the home is always one of them."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
     """Names under which people reach it."""
-    tls: bool = False
-    """Whether they do so by https, through a proxy."""

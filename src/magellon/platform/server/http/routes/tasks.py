@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from magellon.contracts import Record
@@ -16,7 +16,7 @@ from magellon.platform.people.roles import Role
 from magellon.platform.server.http.acts import note_act
 from magellon.platform.server.http.files import FileView, list_result_files, send_result_file
 from magellon.platform.server.http.log_tail import follow_log, read_log
-from magellon.platform.server.http.paging import Page, Pages
+from magellon.platform.server.http.paging import LARGEST_PAGE, Page, Paging
 from magellon.platform.server.http.security import require, visible_sessions, visible_task
 from magellon.platform.server.http.services import Served, Services
 from magellon.platform.server.http.sse import EventStream, read_last_id
@@ -31,7 +31,6 @@ Visible = Annotated[frozenset[int] | None, Depends(visible_sessions)]
 Viewer = Annotated[Caller, Depends(require(Role.VIEWER))]
 Operator = Annotated[Caller, Depends(require(Role.OPERATOR))]
 Task = Annotated[int, Depends(visible_task)]
-Number = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
 
 class TaskFiles(Record):
@@ -40,22 +39,26 @@ class TaskFiles(Record):
     files: tuple[FileView, ...] = Field(description="Each under `/tasks/{task_id}/files/NAME`.")
 
 
+class TaskQuery(BaseModel):
+    """Which tasks are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job: int | None = Field(None, ge=1, le=2**31 - 1)
+    session: int | None = Field(None, ge=1, le=2**31 - 1)
+    micrograph: int | None = Field(None, ge=1, le=2**31 - 1)
+    step: str | None = Field(None, max_length=100, pattern=r"^[^\x00]*$")
+    state: list[ShownState] = Field([], max_length=len(ShownState), description="Any of these.")
+    limit: int = Field(100, ge=1, le=LARGEST_PAGE, description="Most items of the page.")
+    cursor: str | None = Field(None, max_length=2000, description="`next` of the page before, with the same filters.")
+
+
 @router.get("")
-def list_tasks(
-    served: Served,
-    caller: Viewer,
-    visible: Visible,
-    paging: Pages,
-    job: Number = None,
-    session: Number = None,
-    micrograph: Number = None,
-    step: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")] = None,
-    state: Annotated[list[ShownState], Query(max_length=7, description="Any of these.")] = [],  # noqa: B006
-) -> Page[TaskView]:
+def list_tasks(served: Served, caller: Viewer, visible: Visible, query: Annotated[TaskQuery, Query()]) -> Page[TaskView]:
     """Tasks in the order they were made."""
-    wanted = TaskFilter(job, step, tuple(state), micrograph, session)
+    wanted = TaskFilter(query.job, query.step, tuple(query.state), query.micrograph, query.session)
     with served.book.ledger.reading() as connection:
-        return views.list_tasks(connection, paging, visible, wanted)
+        return views.list_tasks(connection, Paging(query.limit, query.cursor), visible, wanted)
 
 
 @router.get("/{task_id}")

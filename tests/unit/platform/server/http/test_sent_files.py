@@ -1,10 +1,15 @@
 """Files are sent as they are, in parts if wanted, and never from elsewhere."""
 
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
+from test_previews import OUTPUT, PYRAMID
 
 from magellon.platform.server.http.log_tail import follow_log
+from magellon.platform.server.previews import enter_preview
+from magellon.platform.store.schema import results, tasks
 
 
 def _done(site: Any) -> int:
@@ -80,3 +85,46 @@ def test_live_lines_come_whole(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
     assert [frame.split(b"data: ")[1].strip() for frame in frames] == [
         b'{"lines":["one"]}', b'{"lines":["two"]}', b'{"lines":["three"]}', b'{"offset":13}',
     ]  # fmt: skip
+
+
+@dataclass
+class FakePreviews:
+    """Makes a preview at once."""
+
+    book: Any
+    asked: list[int] = field(default_factory=list)
+    done: bool = False
+
+    async def request(self, micrograph: int) -> None:
+        self.asked.append(micrograph)
+        with self.book.ledger.transaction() as connection:
+            number = enter_preview(connection, micrograph, PYRAMID)
+            if self.done:
+                row = connection.execute(select(tasks).where(tasks.c.id == number)).one()
+                folder = self.book.store.path(row.identity) / "m_tiles/0"
+                folder.mkdir(parents=True)
+                (folder / "0_0.jpg").write_bytes(b"picture")
+                connection.execute(update(tasks).where(tasks.c.id == number).values(state="completed"))
+                values = {"identity": row.identity, "output": OUTPUT, "provenance": {}, "created_at": 0.0}
+                connection.execute(results.insert().values(**values))
+
+
+def test_tiles_are_made_on_request_and_served(site: Any, application: Any) -> None:
+    previews = FakePreviews(site.book)
+    application.state.services = replace(site.services, previews=previews)
+    waiting = site.ask("GET", "/micrographs/1/tiles/0/0/0")
+    assert (waiting.status_code, waiting.json()["state"], waiting.headers["retry-after"]) == (202, "pending", "1")
+    assert site.ask("GET", "/micrographs/1/tiles").status_code == 202
+    assert previews.asked == [1], "once is enough"
+    assert site.ask("GET", "/micrographs/4/tiles").status_code == 404, "its motion correction failed"
+    previews.done = True
+    assert site.get("/micrographs/2/tiles")["levels"] == 1
+    tile = site.ask("GET", "/micrographs/2/tiles/0/0/0")
+    assert (tile.status_code, tile.content, tile.headers["content-type"]) == (200, b"picture", "image/jpeg")
+    assert "immutable" in tile.headers["cache-control"]
+    assert site.ask("GET", "/micrographs/2/tiles/0/1/0").status_code == 404
+    assert site.ask("GET", "/micrographs/2/tiles/0/-1/0").status_code == 422
+    with site.book.ledger.transaction() as connection:
+        of_one = (tasks.c.item_id == 1) & (tasks.c.step == "preview")
+        connection.execute(update(tasks).where(of_one).values(state="failed", reason="no disk"))
+    assert "no disk" in site.ask("GET", "/micrographs/1/tiles").json()["detail"]
