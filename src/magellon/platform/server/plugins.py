@@ -21,6 +21,7 @@ from magellon.platform.store.environments import list_environments
 _LAUNCHER_ANSWERS_WITHIN = 2.0
 _SCALED_WITHIN = 60.0
 _PIECE = 64 << 10
+_GENERAL_LOG = "worker.log"
 
 
 class PluginRequest(Record):
@@ -197,13 +198,15 @@ def refuse_unusable(description: Description, settings: Any) -> None:
 
 
 def read_log(folder: Path, plugin: PluginStatus, source: str | None, after: int | None) -> LogPiece:
-    """A piece of one of a plugin's logs: those of its own workers, else those of the general workers, then what backends print.
+    """A piece of one of a plugin's logs: those of its own workers, then what its backends print there.
+
+    Without workers of its own, what the general workers' log says of its backends, then what all backends print there.
 
     Raises:
         NotThere: it has no such log.
     """
     workers = [program.name for program in plugin.programs]
-    logs = [f"{name}.log" for name in workers] if workers else ["worker.log"]
+    logs = [f"{name}.log" for name in workers] if workers else [_GENERAL_LOG]
     for name in workers or ["local"]:
         logs += sorted(path.name for path in folder.glob(f"{name}-[0-9]*.out"))
     logs = [name for name in logs if (folder / name).is_file()]
@@ -221,4 +224,7 @@ def read_log(folder: Path, plugin: PluginStatus, source: str | None, after: int 
     lines = whole.decode(errors="replace").splitlines()
     if after is None and begin:
         lines = lines[1:]  # cut by where reading began
+    if path.name == _GENERAL_LOG:
+        marks = [f"[{backend.key}]" for backend in plugin.backends]
+        lines = [line for line in lines if any(mark in line for mark in marks)]
     return LogPiece(sources=tuple(logs), source=path.name, lines=tuple(lines), next=begin + len(whole))

@@ -101,9 +101,10 @@ def test_without_a_launcher_nothing_is_scaled(plugins_site: Any) -> None:
 def test_logs_come_in_pieces(plugins_site: Any) -> None:
     assert plugins_site.ask("GET", "/plugins/other-spectra/log").status_code == 404
     log = plugins_site.book.home.logs / "worker.log"
-    log.write_text("one\ntwo\n")
+    log.write_text("one\n[fft/fake] of another plugin\n[fft/other] two\n")
     piece = plugins_site.get("/plugins/other-spectra/log", Role.OPERATOR)
-    assert piece["lines"] == ["one", "two"]
-    log.write_text("one\ntwo\nthree\n")
-    assert plugins_site.get(f"/plugins/other-spectra/log?after={piece['next']}")["lines"] == ["three"]
+    assert piece["lines"] == ["[fft/other] two"], "of the general workers' log, only what is said of its backends"
+    with log.open("a") as file:
+        file.write("[fft/other] three\n")
+    assert plugins_site.get(f"/plugins/other-spectra/log?after={piece['next']}")["lines"] == ["[fft/other] three"]
     assert plugins_site.ask("GET", "/plugins/other-spectra/log?source=../ledger.sqlite").status_code == 404
