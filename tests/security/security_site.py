@@ -33,10 +33,12 @@ from magellon.platform.server.http.feed import Feed
 from magellon.platform.server.http.protection import ProtectionSettings
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.metrics import enter_metrics
+from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.publishing import take_due_tasks
 from magellon.platform.server.requests import Reception
 from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.server.watching import Watching
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
@@ -109,8 +111,11 @@ def build_site(folder: Path) -> Site:
     hidden = _process(book, data / CANARY, CANARY, CANARY)
     administration.give_session(opened.session_id, "vera")
     dispatcher = Dispatcher(book, Client())  # never connected: the bus is away
-    control, reception = Control(dispatcher), Reception(dispatcher)
-    services = Services(book, control, reception, people, Feed(ledger), dispatcher=dispatcher, data=(data.resolve(),))
+    watching = Watching(dispatcher)
+    control, reception = Control(dispatcher), Reception(dispatcher, watching)
+    open_folders = (data.resolve(), home.root)
+    more = {"dispatcher": dispatcher, "plugins": Plugins(dispatcher), "watching": watching, "data": open_folders}
+    services = Services(book, control, reception, people, Feed(ledger), **more)
     app = create_app(services, ProtectionSettings())
     app.state.gate = replace(app.state.gate, logins=Logins(people, passwords))
     return Site(book, people, app, data, opened, hidden)

@@ -91,10 +91,10 @@ def try_all(site: Site, name: str | None, mode: GenerationMode, examples: int) -
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "broken"])
 @pytest.mark.parametrize("name", [None, *CAST])
 def test_the_api_has_no_defect_and_no_leak(site: Site, name: str | None, mode: GenerationMode) -> None:
-    seen = try_all(site, name, mode, 25)
-    assert sum(seen.values()) > 500
+    seen = try_all(site, name, mode, 20 if mode is GenerationMode.POSITIVE else 8)
+    assert sum(seen.values()) > 200
     if name is None:
         assert not set(seen) - {200, 401, 404, 405, 422, 429, 503}  # health, and the ways to log in
     else:
         assert {404, 422} <= set(seen)
-        assert seen[200] > 100 or mode is GenerationMode.NEGATIVE
+        assert seen[200] > 50 or mode is GenerationMode.NEGATIVE
