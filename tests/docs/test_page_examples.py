@@ -1,5 +1,6 @@
 """The examples in the documentation run, each page in a folder of its own."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def test_examples_run(page: Path, tmp_path: Path, small_session: Path, environme
     folder.mkdir()
     home.mkdir()
     (folder / "session").symlink_to(small_session)
+    shutil.copytree(ROOT / "examples", folder / "examples")
     for example in find_examples(page):
         if not example.tested:
             continue

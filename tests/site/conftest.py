@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
+from batch import Slurm, explain_absence
 from database import Cluster, find_programs
 
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))  # fake sessions and what looks at homes
+
+from fake_session import make_session, use_fake_backends
+from processing import MOVIES
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,28 @@ def database(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Makes certificates."""
     return Authority.create(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def fake_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Backends that compute next to nothing; the file in which they write what they began."""
+    for name in ("MAGELLON_EXTRA_BACKENDS", "PYTHONPATH", "FAKE_DIARY"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+    use_fake_backends(tmp_path / "diary")
+    return tmp_path / "diary"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    return make_session(tmp_path / "lot", MOVIES)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """SLURM with one node of 6 cores."""
+    absence = explain_absence()
+    if absence:
+        pytest.skip(absence)
+    made = Slurm.start(cpus=6)
+    yield made
+    made.stop()

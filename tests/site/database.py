@@ -108,8 +108,9 @@ class Cluster:
         """URL of a new empty database."""
         self._number += 1
         name = f"test{self._number}"
-        with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name} {options}")
+        words = ["-h", self.host, "-p", str(self.port), "-U", USER, "-d", "postgres", "-c", f"CREATE DATABASE {name} {options}"]
+        psql = [*self.prefix, str(self.programs / "psql"), *words]
+        subprocess.run(psql, env={**os.environ, "PGPASSFILE": str(self.password_file)}, check=True, capture_output=True)
         return self.url(name)
 
     def url(self, name: str) -> str:

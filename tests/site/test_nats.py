@@ -68,7 +68,7 @@ def sign_claims(seed: str, subject: str, kind: str, name: str) -> str:
 
 
 async def try_streams(address: BusAddress) -> None:
-    client = await connect_bus(address, "test", patience=10)
+    client = await connect_bus(address, "test", patience=4)
     try:
         await ensure_streams(client)
         info = await client.jetstream().stream_info(TASKS)

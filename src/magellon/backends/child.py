@@ -73,7 +73,7 @@ def _logger(path: str | None, voice: Voice) -> Iterator[logging.Logger]:
     logger.propagate = False
     handlers: list[logging.Handler] = [_ToVoice(voice)]
     if path:
-        file = logging.FileHandler(path)
+        file = logging.FileHandler(path, delay=True)  # no line, no file
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
     for handler in handlers:
@@ -189,7 +189,8 @@ class Runner:
             kind = failure_kind(error)
             if kind == "defect":
                 message = f"{type(error).__name__}: {message}"
-            self._say("failed", kind=kind, message=message[:4000], traceback=traceback.format_exc()[-20000:])
+            spent = isinstance(error, MemoryError)  # what it holds is lost until it ends
+            self._say("failed", kind=kind, message=message[:4000], traceback=traceback.format_exc()[-20000:], spent=spent)
 
     def _compute(self, request: Mapping[str, Any], voice: Voice, log: logging.Logger) -> tuple[dict[str, Any], str]:
         backend, device = self._backend(request["category"], request["backend"], request.get("device", "auto"))

@@ -16,7 +16,9 @@ from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
+from magellon.cli.up.command import serve_home
 from magellon.cli.user.command import user_app
+from magellon.cli.worker import run_worker
 from magellon.errors import MagellonError
 
 app = typer.Typer(
@@ -28,6 +30,7 @@ app = typer.Typer(
 )
 app.command("simulate", context_settings=OWN_FLAGS)(simulate)
 app.command("process")(process_folder)
+app.command("up")(serve_home)
 app.command("import")(import_folder)
 app.command("run", context_settings=OWN_FLAGS)(run_step)
 app.command("export")(export_session)
@@ -35,6 +38,7 @@ app.command("backends")(list_backends)
 app.command("doctor")(run_doctor)
 app.command("show")(show_file)
 app.command("demo")(run_demo)
+app.command("worker")(run_worker)
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(user_app, name="user")
 

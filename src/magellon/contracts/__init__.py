@@ -8,6 +8,7 @@ from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput,
 from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
 from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
+from magellon.contracts.preview import PREVIEW, PreviewInput, PreviewOutput
 from magellon.contracts.record import Record
 from magellon.contracts.session_export import SESSION_EXPORT, SessionExportInput, SessionExportOutput
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
@@ -26,6 +27,7 @@ CONTRACTS = {
         PARTICLE_EXTRACTION,
         SESSION_STAR,
         SESSION_EXPORT,
+        PREVIEW,
     )
 }
 """Every category, in pipeline order."""
@@ -40,6 +42,7 @@ __all__ = [
     "PARTICLE_EXTRACTION",
     "PARTICLE_PICKING",
     "PARTICLE_SURVEY",
+    "PREVIEW",
     "SESSION_EXPORT",
     "SESSION_STAR",
     "Backend",
@@ -71,6 +74,8 @@ __all__ = [
     "PickingInput",
     "PickingOutput",
     "Picks",
+    "PreviewInput",
+    "PreviewOutput",
     "Record",
     "SessionExportInput",
     "SessionExportOutput",

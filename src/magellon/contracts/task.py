@@ -3,7 +3,7 @@
 Paths in these messages are rooted: `ROOT:relative/path`, where ROOT is `home` or a data root that each machine maps.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -67,6 +67,12 @@ class Failed(Record):
     kind: FailureKind
     message: str
     traceback: str = ""
+
+
+class Reports(Record):
+    """What a worker has to say at one moment, in the order in which it happened."""
+
+    reports: tuple[Annotated[Started | Finished | Failed, Field(discriminator="event")], ...]
 
 
 class Running(Record):

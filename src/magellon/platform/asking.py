@@ -31,8 +31,6 @@ def ask_about_plugins(home: Home, request: PluginRequest) -> Any:
 
 
 async def _ask(home: Home, request: PluginRequest) -> Any:
-    if not home.state.is_dir() and request.do == "list":
-        return _list_alone(home, None)  # looking makes no home
     home.prepare()
     try:
         async with hold_lock(home.lock, patience=0.0):
@@ -68,11 +66,9 @@ def _answer_alone(home: Home, request: PluginRequest) -> Any:
         ledger.close()
 
 
-def _list_alone(home: Home, ledger: Ledger | None) -> Any:
-    settings = {}
-    if ledger is not None:
-        with ledger.transaction() as connection:
-            settings = read_settings(connection)
+def _list_alone(home: Home, ledger: Ledger) -> Any:
+    with ledger.transaction() as connection:
+        settings = read_settings(connection)
     facts = Facts(read_catalogue(home.catalogue), list_environments(home.plugins), settings, watched=False)
     return [plugin.model_dump(mode="json") for plugin in describe_plugins(facts)]
 

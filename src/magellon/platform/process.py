@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,7 +76,9 @@ async def process_folder(folder: Path, options: ProcessOptions, listen: Listener
     home = Home.at(options.home, options.state)
     home.prepare()
     recipe = change_recipe(read_recipe(options.recipe), options.settings)
-    submission = Submission(folder=str(folder.resolve()), recipe=recipe, acquisition=options.acquisition)
+    submission = Submission(
+        folder=str(folder.resolve()), recipe=recipe, acquisition=options.acquisition, request=secrets.token_hex(8)
+    )
     catalogue = await asyncio.to_thread(read_catalogue, home.catalogue, list_wanted(recipe))
     check_submission(submission, catalogue)
     slots = options.workers or len(os.sched_getaffinity(0))
@@ -117,13 +120,13 @@ async def _follow(client: Client, submission: Submission, listen: Listener) -> S
                 settled.set()
 
     await client.subscribe("progress.*", cb=hear)
-    job.append(int(await _ask(client, "api.submit", submission.model_dump_json().encode())))
+    job.append(int(await ask_server(client, "api.submit", submission.model_dump_json().encode())))
     await settled.wait()
-    answer = await _ask(client, "api.summary", json.dumps({"job": job[0]}).encode())
+    answer = await ask_server(client, "api.summary", json.dumps({"job": job[0]}).encode())
     return Summary.model_validate(answer)
 
 
-async def _ask(client: Client, subject: str, request: bytes) -> Any:
+async def ask_server(client: Client, subject: str, request: bytes) -> Any:
     """Ask the server until it answers: it may be starting, or starting again; every request can be repeated.
 
     Raises:

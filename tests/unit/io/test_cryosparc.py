@@ -65,7 +65,7 @@ def make_rows(count: int = 3) -> Rows:
         (b"", "not a .cs file"),
         (b"hello, world", "not a .cs file"),
         (b"\x94CSDAT" + b"\0" * 40, "compressed form"),
-        (b"\x93NUMPY\x01\x00", "damaged"),
+        (b"\x93NUMPY\x01\x00", "header is damaged"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, content: bytes, words: str) -> None:
@@ -84,7 +84,7 @@ def test_truncated_and_other_arrays_are_refused(tmp_path: Path) -> None:
         read_cs(tmp_path / "cut.cs")
     with open(tmp_path / "plain.cs", "wb") as file:
         np.save(file, np.zeros((3, 3)))
-    with pytest.raises(BadInput, match="no named fields"):
+    with pytest.raises(BadInput, match="not plain rows with named fields"):
         read_cs(tmp_path / "plain.cs")
 
 
@@ -136,6 +136,21 @@ version: v4.4.1
         "All particles that were processed, including alignments",
     )
     assert read_csg(tmp_path / "a.csg") == expected
+
+
+def test_changed_bytes_are_read_or_refused(tmp_path: Path) -> None:
+    """Never anything but `BadInput`, wherever a byte of the header or of the rows is another."""
+    write_cs(tmp_path / "a.cs", make_rows())
+    whole = (tmp_path / "a.cs").read_bytes()
+    outcomes: set[object] = set()
+    for place in range(len(whole)):
+        for value in (0, 0x27, 0x39, 0xFF):
+            (tmp_path / "a.cs").write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            try:
+                outcomes.add(len(read_cs(tmp_path / "a.cs")))
+            except BadInput as error:
+                outcomes.add(Path(str(error).partition(":")[0]).name)
+    assert outcomes == {3, "a.cs"}
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "group: 3", "group: {name: a, type: b}\nresults: 7", "\x00"])

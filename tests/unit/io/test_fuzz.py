@@ -59,6 +59,8 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("a.txt", read_defect_list),
     ("a.box", read_box),
     ("a.mrcs", describe_file),
+    ("a.cs", describe_file),
+    ("a.csg", describe_file),
 ]
 
 

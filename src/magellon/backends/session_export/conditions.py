@@ -31,8 +31,10 @@ class Condition:
         return value is not None and _COMPARE[self.compare](value, self.bound)
 
 
-def parse_conditions(texts: Sequence[str], metrics: Collection[str]) -> list[Condition]:
-    """The comparisons that texts mean.
+def parse_conditions(
+    texts: Sequence[str], metrics: Collection[str], aliases: Mapping[str, str] | None = None
+) -> list[Condition]:
+    """The comparisons that texts mean. `aliases` are other names of metrics.
 
     Raises:
         BadInput: a text in no such form, or a metric that is none of those known.
@@ -42,12 +44,13 @@ def parse_conditions(texts: Sequence[str], metrics: Collection[str]) -> list[Con
         match = _FORM.fullmatch(text)
         if not match or not (match["above"] or match["compare"]):
             raise BadInput(f"where {text!r}: write METRIC<=NUMBER (or <, >, >=, ==) or LOW<=METRIC<=HIGH")
-        if match["metric"] not in metrics:
-            raise BadInput(f"where {text!r}: no metric {match['metric']!r}; there are {', '.join(metrics)}")
+        metric = (aliases or {}).get(match["metric"], match["metric"])
+        if metric not in metrics:
+            raise BadInput(f"where {text!r}: no metric {metric!r}; there are {', '.join(metrics)}")
         if match["above"]:
             if match["compare"] in (">", ">=", "=="):
                 raise BadInput(f"where {text!r}: a range is written LOW<=METRIC<=HIGH")
-            found.append(Condition(match["metric"], _MIRRORED[match["above"]], float(match["low"])))
+            found.append(Condition(metric, _MIRRORED[match["above"]], float(match["low"])))
         if match["compare"]:
-            found.append(Condition(match["metric"], match["compare"], float(match["bound"])))
+            found.append(Condition(metric, match["compare"], float(match["bound"])))
     return found

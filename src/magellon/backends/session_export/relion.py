@@ -125,14 +125,19 @@ class _Writer:
     def _link_movies(self, corrected: StarTable) -> list[str]:
         """The movie of each micrograph, by the name that its motion file gives it; gain and defects are linked too."""
         found = []
+        missing: set[str] = set()
         for number, name in enumerate(corrected.texts(_METADATA)):
             general = read_motion(self.selection.session, name)
-            for label in _MOVIE_FILES:
-                if label in general:
-                    self.project.link_where_there(general.texts(label)[0], general.texts(label)[0])
+            files = [general.texts(label)[0] for label in _MOVIE_FILES if label in general]
+            missing.update(file for file in files if not self.project.link_where_there(file, file))
             found.append(general.texts(_MOVIE_FILES[0])[0])
             if number % 100 == 0:
                 self.context.progress(0.5 * number / corrected.rows, f"movie {number} of {corrected.rows}")
+        if missing:
+            self.context.log.warning(
+                "%s and %d others that motion files name are not there: no links to them, so that polishing cannot use them",
+                min(missing), len(missing) - 1,
+            )  # fmt: skip
         return found
 
     def _correct(self, source: str) -> Job:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from magellon.backends.session_export.conditions import Condition, parse_conditions
 from magellon.backends.session_export.params import ExportParams
-from magellon.backends.session_export.session import MICROGRAPH_METRICS, NAME, PARTICLE_METRICS, Session, stem
+from magellon.backends.session_export.session import ALIASES, MICROGRAPH_METRICS, NAME, PARTICLE_METRICS, Session, stem
 from magellon.contracts import BadInput
 from magellon.io.star import StarTable
 
@@ -58,10 +58,11 @@ def select_session(session: Session, params: ExportParams, see: See = lambda pie
     """
     names = session.micrographs()
     selection = Selection(session, params, names, 0)
-    per_micrograph = _count_particles(session) if any(each.metric == "particles" for each in _all(params)) else Counter()
     conditions = _conditions(params, MICROGRAPH_METRICS)
-    for name, count in per_micrograph.items():
-        session.metrics.get(name, {})["particles"] = float(count)
+    for metric, count in (("picks", session.count_picks), ("particles", lambda: _count_particles(session))):
+        if any(each.metric == metric for each in conditions):  # they cost a look into many files
+            for name, number in count().items():
+                session.metrics.get(name, {})[metric] = float(number)
     selection.micrographs = [name for name in names if _is_wanted(session, params, conditions, name)]
     selection.micrographs_left_out = len(names) - len(selection.micrographs)
     if not selection.micrographs:
@@ -107,7 +108,7 @@ def number_optics(optics: StarTable, used: Sequence[int]) -> StarTable:
 
 
 def _all(params: ExportParams) -> list[Condition]:
-    return parse_conditions(params.where, (*MICROGRAPH_METRICS, *PARTICLE_METRICS))
+    return parse_conditions(params.where, (*MICROGRAPH_METRICS, *PARTICLE_METRICS), ALIASES)
 
 
 def _conditions(params: ExportParams, metrics: Sequence[str] | dict[str, str]) -> list[Condition]:
@@ -126,7 +127,7 @@ def _say(params: ExportParams) -> str:
     return ", ".join([*params.where, held])
 
 
-def _count_particles(session: Session) -> "Counter[str]":
+def _count_particles(session: Session) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys(session.micrographs(), 0))
     if session.has_particles:
         with session.open_particles() as stream:

@@ -15,8 +15,10 @@ _BLOCKS = {CORRECTED: "micrographs", FITTED: "micrographs", PICKED: "coordinate_
 NAME = "rlnMicrographName"
 _MOTION = {"total_motion": "rlnAccumMotionTotal", "early_motion": "rlnAccumMotionEarly", "late_motion": "rlnAccumMotionLate"}
 _FIT = {"phase_shift": "rlnPhaseShift", "ctf_score": "rlnCtfFigureOfMerit", "ctf_resolution": "rlnCtfMaxResolution"}
-MICROGRAPH_METRICS = (*_MOTION, "defocus", "astigmatism", *_FIT, "particles")
+MICROGRAPH_METRICS = (*_MOTION, "defocus", "astigmatism", *_FIT, "picks", "particles")
 """Motion in Å summed over steps, defocus and astigmatism in Å, phase shift in degrees, resolution in Å."""
+ALIASES = {"resolution": "ctf_resolution", "score": "ctf_score"}
+"""Names that the same metrics have in the server's queries."""
 PARTICLE_METRICS = {"pick_score": "rlnAutopickFigureOfMerit"}
 
 
@@ -45,6 +47,14 @@ class Session:
     def micrographs(self) -> list[str]:
         """Every micrograph's name in the STAR files, in their order."""
         return list(dict.fromkeys(name for table in self.tables.values() for name in table.texts(NAME)))
+
+    def count_picks(self) -> dict[str, int]:
+        """By micrograph; reads every coordinate file."""
+        table = self.tables.get(PICKED, StarTable())
+        counts = {}
+        for name, file in zip(table.get(NAME, []), table.get("rlnMicrographCoordinates", []), strict=True):
+            counts[name] = sum(block.rows for block in read_star(self.folder / file).values() if "rlnCoordinateX" in block)
+        return counts
 
     def open_particles(self) -> StarStream:
         return StarStream(self.folder / PARTICLES, "particles")

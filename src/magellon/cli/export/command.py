@@ -10,7 +10,7 @@ import typer
 
 from magellon.cli.acquisition import make_option
 from magellon.cli.catalogue import choose_backend
-from magellon.cli.console import console, make_progress
+from magellon.cli.console import console, make_progress, stderr
 from magellon.cli.export.delivery import Export, check_target, deliver_export
 from magellon.contracts import SessionExportOutput
 from magellon.contracts.description import Description
@@ -104,6 +104,8 @@ async def _compute(export: Export, description: Description, workdir: Path) -> S
         def listen(kind: str, fraction: float, message: str) -> None:
             if kind == "progress":
                 progress.update(bar, completed=round(100 * fraction), note=message)
+            else:
+                stderr.print(message, markup=False, soft_wrap=True, style="yellow")
 
         async with Child() as child:
             try:

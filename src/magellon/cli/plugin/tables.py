@@ -13,6 +13,7 @@ def print_plugins(plugins: list[dict[str, Any]]) -> None:
         console.print(f"{plugin['name']} {plugin['version']}", style="bold", end="  ", markup=False)
         console.print(f"environment: {plugin['environment']}", style="dim", markup=False)
         table = make_table()
+        table.show_header = False
         for backend in plugin["backends"]:
             mark = "default" if backend["preferred"] else ""
             table.add_row(f"  {backend['key']}", mark, escape(_say_state(backend)))

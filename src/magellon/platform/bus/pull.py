@@ -18,6 +18,8 @@ from magellon.platform.bus.connection import BUS_ERRORS
 _ANSWER_WITHIN = 2.0
 _BATCH = 1000
 _OPEN = 3.0
+_GATHER = 0.004
+"""Seconds in which more may come after the first message."""
 
 
 class Puller:
@@ -28,28 +30,42 @@ class Puller:
         self._stream = stream
         self._inbox = client.new_inbox()
         self._subscription: Subscription | None = None
+        self._requests = 0
         self._open_messages = 0
         self._open_until = 0.0
 
     async def _request(self, consumer: str, request: dict[str, Any]) -> Subscription:
+        """Ask under an address of its own, so that the end of an earlier request is not taken for the end of this one."""
         if self._subscription is None:
-            self._subscription = await self._client.subscribe(self._inbox)
-        await self._client.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{consumer}", json.dumps(request).encode(), reply=self._inbox
-        )
+            self._subscription = await self._client.subscribe(f"{self._inbox}.*")
+        self._requests += 1
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{consumer}"
+        await self._client.publish(subject, json.dumps(request).encode(), reply=self._address())
         return self._subscription
 
-    async def take_one(self, consumer: str) -> Msg | None:
-        """The next message if there is one now."""
-        try:
-            subscription = await self._request(consumer, {"batch": 1, "no_wait": True})
-            message = await subscription.next_msg(timeout=_ANSWER_WITHIN)
-        except BUS_ERRORS:
-            return None
-        return None if _is_status(message) else message
+    def _address(self) -> str:
+        return f"{self._inbox}.{self._requests}"
 
-    async def take_many(self, consumer: str, wait: float = _OPEN, gather: float = 0.004) -> list[Msg]:
-        """All messages there are: waits up to `wait` seconds for the first, then takes what comes within `gather` seconds.
+    def _is_end(self, message: Msg) -> bool:
+        return message.subject == self._address()
+
+    async def take_now(self, consumer: str, most: int) -> list[Msg]:
+        """The next messages if there are any now, not more than `most`."""
+        messages: list[Msg] = []
+        try:
+            subscription = await self._request(consumer, {"batch": most, "no_wait": True})
+            while len(messages) < most:
+                message = await subscription.next_msg(timeout=_ANSWER_WITHIN)
+                if not _is_status(message):
+                    messages.append(message)
+                elif self._is_end(message):
+                    break
+        except BUS_ERRORS:
+            pass  # nothing yet
+        return messages
+
+    async def take_many(self, consumer: str, wait: float = _OPEN, most: int = _BATCH) -> list[Msg]:
+        """All messages there are: waits up to `wait` seconds for the first, then takes what has come with it.
 
         One request stays open for many messages, so that a busy stream does not cost a round trip for each.
         """
@@ -62,19 +78,19 @@ class Puller:
             left = max(self._open_until - time.monotonic(), 0.0) + 0.1
             self._accept(await self._subscription.next_msg(timeout=min(left, wait)), messages)
             if messages:
-                await asyncio.sleep(gather)
-            while self._subscription.pending_msgs:
+                await asyncio.sleep(_GATHER)
+            while self._subscription.pending_msgs and len(messages) < most:
                 self._accept(await self._subscription.next_msg(timeout=_ANSWER_WITHIN), messages)
         except BUS_ERRORS:
             await asyncio.sleep(0.05)
         return messages
 
     def _accept(self, message: Msg, messages: list[Msg]) -> None:
-        if _is_status(message):
-            self._open_messages = 0  # the request ended, or there is no such consumer
-        else:
+        if not _is_status(message):
             self._open_messages -= 1
             messages.append(message)
+        elif self._is_end(message):
+            self._open_messages = 0  # the request ended, or there is no such consumer
 
 
 def _is_status(message: Msg) -> bool:

@@ -15,8 +15,10 @@ from magellon.platform.bus.configuration import (
     write_address,
     write_configuration,
 )
+from magellon.platform.launch.launcher import run_launcher
 from magellon.platform.launch.lock import hold_lock
 from magellon.platform.launch.replicas import Replicas, locate_assignments, open_replicas
+from magellon.platform.launch.slurm import SlurmPlan, make_launcher
 from magellon.platform.launch.supervisor import Program, Supervisor
 from magellon.platform.store.engines import URL_VARIABLE
 from magellon.platform.store.home import Home
@@ -37,6 +39,8 @@ class LocalPlan(Record):
     policy: str = "{}"
     """The server's `Policy` as JSON."""
     beat: float = 1.0
+    web: str | None = None
+    """Where the server serves HTTP: `WebSettings` as JSON; None: not at all."""
     replicas: bool = False
     """Whether plugins may have workers of their own, started and stopped while this runs."""
     local_workers: bool = True
@@ -51,6 +55,8 @@ class Site:
     """A NATS server or cluster instead of one of our own."""
     database: str | None = None
     """URL of a PostgreSQL database, without password, instead of a file."""
+    slurm: SlurmPlan | None = None
+    """Workers as pilots in SLURM instead of on this machine."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,15 @@ async def run_locally(home: Home, plan: LocalPlan, site: Site | None = None) -> 
     home.prepare()
     async with hold_lock(home.lock) as lock:
         site = site or Site()
+        launcher = make_launcher(home, site.slurm, site.bus) if site.slurm else None
         address = _choose_bus(home, site)
         supervisor = Supervisor()
         try:
             for program in _list_programs(home, plan, site, lock):
                 await supervisor.keep(program)
             async with AsyncExitStack() as stack:
+                if launcher:
+                    await stack.enter_async_context(run_launcher(launcher, address))
                 if plan.replicas:
                     template = Program("", _make_worker(home, plan), home.logs, _UNUSABLE, (lock,), _forget_secrets())
                     await stack.enter_async_context(open_replicas(address, Replicas(supervisor, home, template)))
@@ -105,6 +114,8 @@ def _list_programs(home: Home, plan: LocalPlan, site: Site, lock: int) -> list[P
     if site.bus is None:
         bus = [str(find_nats_server()), "-c", str(home.bus_configuration)]
         programs.append(Program(BUS, bus, home.logs / "bus.log", pass_fds=(lock,)))
+    if plan.web is not None:
+        server += ["--web", plan.web]
     if site.database is not None:
         server += ["--database", site.database]
     programs.append(Program(SERVER, server, home.logs / "server.log", _UNUSABLE, pass_fds=(lock,)))

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from magellon.contracts import CONTRACTS, SessionItem
+from magellon.contracts.record import map_plain_paths
 from magellon.platform.pipeline.identity import identify_task
 from magellon.platform.pipeline.plan import SESSION, Plan, PlannedStep
 
@@ -16,20 +16,16 @@ GetOutput = Callable[[str], Mapping[str, Any]]
 def root_output(category: str, identity: str, output: Mapping[str, Any]) -> dict[str, Any]:
     """An output as it lies in its result's folder, its paths rooted in the home."""
     folder = f"home:results/{identity[:2]}/{identity}"
-    record = CONTRACTS[category].Output.model_validate(output)
-    return dict(record.map_paths(lambda path: Path(f"{folder}/{path.as_posix()}")).model_dump(mode="json"))
+    rooted: dict[str, Any] = map_plain_paths(CONTRACTS[category].Output, output, lambda path: f"{folder}/{path}")
+    return rooted
 
 
 def build_input(step: PlannedStep, movie: Mapping[str, Any], output: GetOutput) -> dict[str, Any]:
-    """The input of one item's task, as plain data.
-
-    Raises:
-        pydantic.ValidationError: an output another step made does not fit, which the plan's check of types prevents.
-    """
-    values = {
-        name: movie if source.step == SESSION else output(source.step)[source.field] for name, source in step.sources.items()
+    """The input of one item's task, as plain data; that it fits is known from the plan, and checked where it is computed."""
+    return {
+        name: dict(movie) if source.step == SESSION else output(source.step)[source.field]
+        for name, source in step.sources.items()
     }
-    return dict(step.contract.Input.model_validate(values).model_dump(mode="json"))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import types
 import typing
 from collections.abc import Callable, Mapping, Set
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +48,7 @@ class PlannedStep(Record):
     def contract(self) -> Contract[Any, Any]:
         return CONTRACTS[self.category]
 
-    @property
+    @cached_property
     def needs(self) -> set[str]:
         """Keys of the steps it waits for."""
         return {source.step for source in self.sources.values()} - {SESSION}
@@ -72,22 +73,26 @@ class Plan(Record):
     steps: tuple[PlannedStep, ...]
     filter: PlannedFilter | None = None
 
-    @property
+    @cached_property
     def item_steps(self) -> tuple[PlannedStep, ...]:
         return tuple(step for step in self.steps if not step.gather)
 
-    @property
+    @cached_property
     def gathers(self) -> tuple[PlannedStep, ...]:
         """Those that take all items, at the end."""
         return tuple(step for step in self.steps if step.gather and step.sample is None)
 
-    @property
+    @cached_property
     def surveys(self) -> tuple[PlannedStep, ...]:
         """Those that take a sample, on which steps of all items depend."""
         return tuple(step for step in self.steps if step.sample is not None)
 
     def step(self, key: str) -> PlannedStep:
-        return next(step for step in self.steps if step.key == key)
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, PlannedStep]:
+        return {step.key: step for step in self.steps}
 
 
 class Placement(Protocol):

@@ -1,4 +1,4 @@
-"""`python -m magellon.platform.server --home DIR`: the process that owns the ledger. No HTTP here."""
+"""`python -m magellon.platform.server --home DIR`: the process that owns the ledger. With `--web`, also the HTTP interface."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from magellon.platform.bus.connection import connect_bus
 from magellon.platform.logs import start_logging
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
+from magellon.platform.server.http.settings import WebSettings
 from magellon.platform.server.outages import refuse_second_server, work_through_outages
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
@@ -29,7 +30,9 @@ UNUSABLE_STATUS = 78
 _DATABASE_PATIENCE = 60.0
 
 
-async def serve(home: Home, policy: Policy, address: BusAddress, database: str | None = None) -> None:
+async def serve(
+    home: Home, policy: Policy, address: BusAddress, database: str | None = None, web: WebSettings | None = None
+) -> None:
     """Until a signal ends it.
 
     Raises:
@@ -51,10 +54,16 @@ async def serve(home: Home, policy: Policy, address: BusAddress, database: str |
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
 
     reception = Reception(dispatcher)
+    opened = contextlib.AsyncExitStack()
+    open_web = [web] if web else []
 
     async def run() -> None:
         await dispatcher.recover()  # nothing new comes in before the past is settled
         await reception.open()
+        while open_web:
+            from magellon.platform.server.http.serving import serve_web  # noqa: PLC0415 # FastAPI, where it is wanted
+
+            await opened.enter_async_context(serve_web(dispatcher, reception, open_web.pop()))
         await dispatcher.run()
 
     running = asyncio.create_task(work_through_outages(dispatcher.book, run))
@@ -65,6 +74,7 @@ async def serve(home: Home, policy: Policy, address: BusAddress, database: str |
         with contextlib.suppress(asyncio.CancelledError):
             await running
     finally:
+        await opened.aclose()
         await client.close()
         ledger.close()
 
@@ -74,13 +84,15 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--policy", default="{}")
+    parser.add_argument("--web", help="where to serve HTTP: WebSettings as JSON")
     parser.add_argument("--database", metavar="URL", help="a site's PostgreSQL; left out, a file in the state folder")
     arguments = parser.parse_args()
     start_logging()
     home = Home.at(arguments.home, arguments.state)
     policy = Policy.model_validate_json(arguments.policy)
+    web = WebSettings.model_validate_json(arguments.web) if arguments.web else None
     try:
-        asyncio.run(serve(home, policy, read_address(home.bus), find_database(arguments.database)))
+        asyncio.run(serve(home, policy, read_address(home.bus), find_database(arguments.database), web))
     except BadInput as error:
         log.error("%s", error)
         return UNUSABLE_STATUS

@@ -1,11 +1,11 @@
 """Moving items on: the pipeline's rules applied to rows of the ledger."""
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from sqlalchemy import Connection, Row, String, bindparam, case, func, null, select, update
 
+from magellon.contracts.preview import PREVIEW
 from magellon.platform.pipeline.advance import OPEN, State, advance_item
 from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan
@@ -22,18 +22,26 @@ _set_state = (
 )
 
 
-def find_items(connection: Connection, task_numbers: Iterable[int]) -> set[tuple[int, int | None, str]]:
-    """Job, item and step that tasks belong to; gathers have no item."""
-    found: set[tuple[int, int | None, str]] = set()
+Found = tuple[int, int | None, str]
+"""Job, item and step that a task belongs to; gathers and surveys have no item."""
+
+
+def find_items(connection: Connection, task_numbers: Iterable[int]) -> dict[int, Found]:
+    """What tasks belong to, by their number."""
+    found: dict[int, Found] = {}
     for part in split(list(task_numbers)):
-        query = select(tasks.c.job_id, tasks.c.item_id, tasks.c.step).where(tasks.c.id.in_(part))
-        found.update((row.job_id, row.item_id, row.step) for row in connection.execute(query))
+        query = select(tasks.c.id, tasks.c.job_id, tasks.c.item_id, tasks.c.step).where(tasks.c.id.in_(part))
+        found.update({row.id: (row.job_id, row.item_id, row.step) for row in connection.execute(query)})
     return found
 
 
 def advance_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) -> list[int]:
     """Move on whatever depends on these tasks; the numbers of tasks completed on the way because their result is there."""
-    touched = find_items(connection, task_numbers)
+    return advance_found(book, connection, set(find_items(connection, task_numbers).values()))
+
+
+def advance_found(book: Book, connection: Connection, touched: Set[Found]) -> list[int]:
+    """The same for what `find_items` found."""
     completed: list[int] = []
     for job_id in sorted({job for job, _, _ in touched}):
         surveys = {step.key for step in book.job(connection, job_id).plan.surveys}
@@ -74,7 +82,7 @@ def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: l
     by_item: dict[int, dict[str, Row[Any]]] = {}
     for row in rows:
         by_item.setdefault(row.item_id, {})[row.step] = row
-    problems = {number: item.problem for number, item in book.fetch_items(connection, by_item).items()}
+    problems = _find_problems(connection, by_item)
     judged = job.plan.filter.needs if job.plan.filter else set()
     book.fetch_outputs(connection, [row.identity for row in rows if row.step in judged and row.state == "completed"])
     known = find_results(connection, [row.identity for row in rows if row.state != "completed"])
@@ -86,11 +94,18 @@ def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: l
             changes.append({"of_task": steps[key].id, "new_state": state.state, "new_reason": state.reason, "new_kind": kind})
             if state.state == "completed":
                 completed.append(steps[key].id)
+            elif steps[key].state == "completed":
+                book.loosened.add(job.id)
     if changes:
         connection.execute(_set_state, changes)
         told = [(job.id, int(str(c["of_task"])), str(c["new_state"]), c["new_reason"]) for c in changes]
-        record_changes(connection, [(j, t, s, str(r) if r else None) for j, t, s, r in told if s not in OPEN], time.time())
+        record_changes(connection, [(j, t, s, str(r) if r else None) for j, t, s, r in told if s not in OPEN], book.now())
     return completed
+
+
+def _find_problems(connection: Connection, item_ids: Iterable[int]) -> dict[int, str | None]:
+    query = select(items.c.id, items.c.problem).where(items.c.id.in_(list(item_ids)))
+    return {row.id: row.problem for row in connection.execute(query)}
 
 
 def _advance_to_end(
@@ -129,6 +144,7 @@ def _advance_gathers(book: Book, connection: Connection, job: JobFacts, revised:
         return []
     of_job = select(tasks).where(tasks.c.job_id == job.id)
     open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
+    open_item = open_item.where(tasks.c.category != PREVIEW.category)  # made for people, not for results
     found = connection.execute(of_job.where(tasks.c.item_id.is_(None)))
     rows = {row.step: row for row in found if row.step in {step.key for step in job.plan.gathers}}
     if revised:

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from magellon.platform.pipeline.inputs import root_output
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.server.policy import Policy
 from magellon.platform.store.home import Home
@@ -18,7 +19,7 @@ from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots
 from magellon.platform.store.schema import items, jobs, results, roots, sessions
 
-_OUTPUTS_AT_HAND = 20000
+_OUTPUTS_AT_HAND = 10000
 _IN_ONE_QUERY = 500
 
 
@@ -39,8 +40,11 @@ class Book:
     home: Home
     policy: Policy
     store: ResultStore
+    loosened: set[int] = field(default_factory=set)
+    """Jobs whose session may hold links to what is no longer wanted, or lack some: looked through when they are settled."""
     _jobs: dict[int, JobFacts] = field(default_factory=dict)
     _outputs: "OrderedDict[str, dict[str, Any]]" = field(default_factory=OrderedDict)
+    _rooted: "OrderedDict[str, dict[str, Any]]" = field(default_factory=OrderedDict)
 
     def job(self, connection: Connection, job_id: int) -> JobFacts:
         if job_id not in self._jobs:
@@ -75,6 +79,14 @@ class Book:
         self._outputs[identity] = output
         while len(self._outputs) > _OUTPUTS_AT_HAND:
             self._outputs.popitem(last=False)
+
+    def root_output(self, category: str, identity: str) -> Mapping[str, Any]:
+        """A finished output that has been fetched, its paths rooted in the home."""
+        if identity not in self._rooted:
+            self._rooted[identity] = root_output(category, identity, self._outputs[identity])
+            while len(self._rooted) > _OUTPUTS_AT_HAND:
+                self._rooted.popitem(last=False)
+        return self._rooted[identity]
 
     def fetch_outputs(self, connection: Connection, identities: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Outputs of finished computations, paths relative to their folders; those that are not finished are left out."""

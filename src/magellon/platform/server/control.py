@@ -16,6 +16,7 @@ from magellon.platform.server.book import Book, split
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.events import record_changes
 from magellon.platform.server.links import link_tasks, relink_session
+from magellon.platform.server.metrics import enter_metrics, renew_metrics
 from magellon.platform.server.submitting import change_recipe_of_job
 from magellon.platform.server.surveying import FRESH
 from magellon.platform.store.schema import jobs, tasks
@@ -119,6 +120,7 @@ class Control:
             changed = change_recipe_of_job(self._book, connection, job, recipe, catalogue)
             advance_items(self._book, connection, job, list_items(connection, job), revised=True)
             relink_session(self._book, connection, job)
+            renew_metrics(self._book, connection, job)
             outdated = _count_outdated(connection, job)
             record_changes(connection, [(job, None, "changed", f"{outdated} results outdated")], self._book.now())
         await self._dispatcher.withdraw(changed)
@@ -131,7 +133,8 @@ class Control:
             _find_job(connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
             query = select(tasks).where(tasks.c.job_id == job, tasks.c.state == "pending", tasks.c.published)
-            idle = [row for row in connection.execute(query) if not self._dispatcher.watch.mentions(row.id, row.attempt)]
+            mentioned = self._dispatcher.watch.list_mentioned()
+            idle = [row for row in connection.execute(query) if (row.id, row.attempt) not in mentioned]
             reconciling.release_tasks(connection, [row.id for row in idle])
             record_changes(connection, [(job, None, *told)], self._book.now())
         await self._dispatcher.withdraw(idle)
@@ -147,7 +150,9 @@ class Control:
         surveys = {step.key for step in self._book.job(connection, job).plan.surveys}
         everything = any(row.step in surveys for row in rows)
         numbers = list_items(connection, job) if everything else [row.item_id for row in rows if row.item_id is not None]
-        link_tasks(self._book, connection, advance_items(self._book, connection, job, numbers))
+        completed = advance_items(self._book, connection, job, numbers)
+        link_tasks(self._book, connection, completed)
+        enter_metrics(self._book, connection, completed)
 
     def _go_on(self, job: int) -> None:
         self._dispatcher.note_change(job)

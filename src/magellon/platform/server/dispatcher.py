@@ -24,12 +24,14 @@ from magellon.platform.bus.streams import (
     task_subject,
 )
 from magellon.platform.server import reconciling
-from magellon.platform.server.advancing import advance_tasks, find_items
+from magellon.platform.server.advancing import advance_found, find_items
 from magellon.platform.server.book import Book
-from magellon.platform.server.events import enter_events, read_event
+from magellon.platform.server.events import Event, enter_events, read_events
 from magellon.platform.server.links import link_tasks, relink_session
-from magellon.platform.server.publishing import enter_sequences, find_next_due, take_due_tasks
+from magellon.platform.server.metrics import enter_metrics
+from magellon.platform.server.publishing import enter_sequences, take_due_tasks
 from magellon.platform.server.report import Progress, make_progress
+from magellon.platform.server.sender import Sender, wait_for_bus
 from magellon.platform.server.watch import Watch
 from magellon.platform.store.schema import jobs, tasks
 
@@ -38,6 +40,10 @@ log = logging.getLogger("magellon.server")
 _PROGRESS_INTERVAL = 0.2
 _PROGRESS_REMINDER = 1.0
 _TICK = 0.25
+_LOOK_AGAIN = 0.5
+_MESSAGES = 64
+_AT_A_TIME = 128
+"""Reports entered in one transaction, so that nobody waits long for the loop."""
 _QUIET = 0.3
 """Seconds without an event after which the ledger counts as up to date at the start."""
 
@@ -51,15 +57,15 @@ class Dispatcher:
     def __init__(self, book: Book, client: Client) -> None:
         self.book = book
         self.client = client
-        self.watch = Watch(book.policy.lost_after)
+        self.watch = Watch(book.policy.lost_after, book.policy.forgotten_after)
         self._puller = Puller(client, EVENTS)
+        self._sender = Sender(client)
         self._consumers: set[Lane] = set()
         self._publishing = asyncio.Lock()
         self._something_due = asyncio.Event()
         self._missing_before: set[int] = set()
         self._dirty: set[int] = set()
-        self._settled: set[int] = set()
-        self._next_due = 0.0
+        self._look_at = 0.0
         self._reconcile_at = 0.0
         self._progress_at: dict[int, float] = {}
 
@@ -77,28 +83,37 @@ class Dispatcher:
             await self.take_batch()
 
     async def take_batch(self, wait: float = 3.0) -> int:
-        """Enter what has been reported, move on, publish. Acknowledged only when it is in the ledger."""
-        messages = await self._puller.take_many(LEDGER_CONSUMER, wait)
-        batch = []
+        """Enter what has been reported, move on, have it published. Acknowledged only when it is in the ledger."""
+        messages = await self._puller.take_many(LEDGER_CONSUMER, wait, _MESSAGES)
+        batch: list[Event] = []
         for message in messages:
             try:
-                batch.append(read_event(message.data))
+                batch += read_events(message.data)
             except ValidationError as error:
                 log.warning("an event nobody understands is dropped: %s", error)
-        if batch:
+        for start in range(0, len(batch), _AT_A_TIME):
+            part = batch[start : start + _AT_A_TIME]
             with self.book.ledger.transaction() as connection:
-                self._move_on(connection, enter_events(self.book, connection, batch), [event.task for event in batch])
+                self._move_on(connection, enter_events(self.book, connection, part), [event.task for event in part])
+            self.ask_to_publish()
+            await asyncio.sleep(0)  # others wait for the loop too
         for message in messages:
             with contextlib.suppress(*BUS_ERRORS):  # comes again, and changes nothing then
                 await message.ack()
-        if batch:
-            self.ask_to_publish()
         return len(messages)
 
     def _move_on(self, connection: Connection, touched: list[int], seen: Iterable[int] = ()) -> None:
-        completed = advance_tasks(self.book, connection, touched)
-        link_tasks(self.book, connection, [*touched, *completed])
-        self._dirty.update(job for job, _, _ in find_items(connection, {*touched, *completed, *seen}))
+        found = find_items(connection, {*touched, *seen})
+        moved = set(touched)
+        completed = advance_found(self.book, connection, {entry for number, entry in found.items() if number in moved})
+        jobs_seen = {job for job, _, _ in found.values()}
+        try:
+            link_tasks(self.book, connection, [*touched, *completed])
+        except OSError as error:  # a full or read-only disk: the ledger goes on, the links follow
+            log.warning("the session's folder cannot be written: %s", error)
+            self.book.loosened.update(jobs_seen)
+        enter_metrics(self.book, connection, [*touched, *completed])
+        self._dirty.update(jobs_seen)
 
     def take_beat(self, data: bytes) -> list[Running]:
         """Note a beat; the attempts in it that nobody wants any more."""
@@ -156,7 +171,6 @@ class Dispatcher:
             while True:
                 with self.book.ledger.transaction() as connection:
                     due = take_due_tasks(self.book, connection)
-                    self._next_due = find_next_due(connection) or 0.0
                 if not due:
                     return
                 await self._send(due)
@@ -165,7 +179,7 @@ class Dispatcher:
         lanes = {(task.category, task.backend, task.urgent) for task in due}
         for lane in lanes - self._consumers:
             await self._ensure_consumer(lane)
-        sequences = await asyncio.gather(*(self._send_one(task) for task in due))
+        sequences = await self._sender.send(due)
         with self.book.ledger.transaction() as connection:
             unwanted = enter_sequences(connection, list(zip(due, sequences, strict=True)))
         await reconciling.withdraw_messages(self.client, unwanted)
@@ -178,26 +192,7 @@ class Dispatcher:
                 await ensure_task_consumer(self.client, *lane)
                 self._consumers.add(lane)
                 return
-            await self._wait_for_bus()
-
-    async def _send_one(self, task: Task) -> int:
-        payload = task.model_dump_json().encode()
-        headers = {"Nats-Msg-Id": reconciling.message_id(task.id, task.attempt, task.identity)}
-        while True:
-            try:
-                answer = await self.client.jetstream(timeout=3).publish(
-                    task_subject(task.category, task.backend, task.urgent), payload, headers=headers
-                )
-            except BUS_ERRORS as error:
-                log.debug("publication of %s: %s", task.label, error)
-                await self._wait_for_bus()
-            else:
-                return answer.seq
-
-    async def _wait_for_bus(self) -> None:
-        await asyncio.sleep(0.2)
-        with contextlib.suppress(*BUS_ERRORS):
-            await ensure_streams(self.client)  # a bus that lost its store has none
+            await wait_for_bus(self.client)
 
     # Keeping time
 
@@ -210,8 +205,9 @@ class Dispatcher:
             await self._look_for_lost()
             if time.monotonic() >= self._reconcile_at:
                 await self.reconcile()
-            if self._next_due <= self.book.now():
-                self.ask_to_publish()
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_AGAIN
+                self.ask_to_publish()  # what waited for its time
             await self._tell_progress()
 
     async def _look_for_lost(self) -> None:
@@ -237,20 +233,26 @@ class Dispatcher:
                 if now < due:
                     continue
                 progress = make_progress(connection, self.book.job(connection, job), self.watch)
-                if progress.settled and job not in self._settled:
-                    relink_session(self.book, connection, job)
-                    self._settled.add(job)
-                elif not progress.settled:
-                    self._settled.discard(job)
+                if progress.settled and job in self.book.loosened and not self._relink(connection, job):
+                    progress = progress.model_copy(update={"settled": False})
                 self._dirty.discard(job)
                 self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
                 told.append(progress)
         return told
 
+    def _relink(self, connection: Connection, job: int) -> bool:
+        """Make the links right that could not be made when they were due, or that a change left behind."""
+        try:
+            relink_session(self.book, connection, job)
+        except OSError as error:
+            log.warning("the session's folder cannot be written: %s", error)
+            return False
+        self.book.loosened.discard(job)
+        return True
+
     def note_change(self, job: int) -> None:
         """A job was submitted or changed."""
         self._dirty.add(job)
-        self._settled.discard(job)
 
     # Recovering
 
@@ -270,12 +272,12 @@ class Dispatcher:
         with self.book.ledger.transaction() as connection:
             rows = reconciling.find_underway(connection)
             settled = reconciling.adopt_results(self.book, connection, rows)
-            idle = [row.id for row in rows if row.id not in settled and not self.watch.mentions(row.id, row.attempt)]
+            mentioned = self.watch.list_mentioned()
+            idle = [row.id for row in rows if row.id not in settled and (row.id, row.attempt) not in mentioned]
             reconciling.release_tasks(connection, idle)
             self._move_on(connection, settled, idle)
             active = connection.execute(select(jobs.c.id).where(jobs.c.active)).scalars().all()
-            for job in active:
-                relink_session(self.book, connection, job)
+            self.book.loosened.update(active)
         with contextlib.suppress(*BUS_ERRORS):
             await self.client.jetstream(timeout=5).purge_stream(TASKS)  # attempts of the past
         self._reconcile_at = time.monotonic() + self.book.policy.reconcile_interval

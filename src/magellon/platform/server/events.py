@@ -1,31 +1,27 @@
 """What workers report, entered into the ledger: one transaction for a batch, and the same again if it comes twice."""
 
-import time
 from collections.abc import Iterable, Sequence
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter
 from sqlalchemy import Connection, bindparam, select, update
 
-from magellon.contracts.task import Failed, Finished, Started
+from magellon.contracts.task import Failed, Finished, Reports, Started
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.policy import Policy
 from magellon.platform.store.inserting import insert_if_absent
 from magellon.platform.store.schema import events, results, tasks
 
-Event = Annotated[Started | Finished | Failed, Field(discriminator="event")]
-_reader: TypeAdapter[Started | Finished | Failed] = TypeAdapter(Event)
+Event = Started | Finished | Failed
 _UNFINISHED = ("pending", "running")
 
 
-def read_event(data: bytes) -> Started | Finished | Failed:
+def read_events(data: bytes) -> tuple[Event, ...]:
     """Raises pydantic.ValidationError for anything else."""
-    return _reader.validate_json(data)
+    return Reports.model_validate_json(data).reports
 
 
-def enter_events(book: Book, connection: Connection, batch: Sequence[Started | Finished | Failed]) -> list[int]:
+def enter_events(book: Book, connection: Connection, batch: Sequence[Event]) -> list[int]:
     """Enter a batch; the numbers of the tasks that settled or will be tried again."""
-    now = time.time()
+    now = book.now()
     _enter_started(connection, [event for event in batch if isinstance(event, Started)], now)
     touched = _enter_finished(book, connection, [event for event in batch if isinstance(event, Finished)], now)
     for event in batch:

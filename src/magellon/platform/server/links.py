@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from magellon.contracts import CONTRACTS, Movie
+from magellon.contracts.record import map_plain_paths
 from magellon.platform.server.book import Book, split
 from magellon.platform.store.files import link_atomically
 from magellon.platform.store.schema import items, jobs, tasks
@@ -17,34 +18,42 @@ MOVIES_FOLDER = "movies"
 
 def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) -> None:
     """Link the files of tasks that have just been completed."""
+    inside = str(book.home.root)
     for part in split(list(task_numbers)):
         rows = connection.execute(select(tasks).where(tasks.c.id.in_(part), tasks.c.state == "completed")).all()
         outputs = book.fetch_outputs(connection, [row.identity for row in rows])
         for row in rows:
-            folder = book.home.sessions / book.job(connection, row.job_id).session
+            folder = f"{book.home.sessions}/{book.job(connection, row.job_id).session}"
             for link, target in _list_links(book, row, outputs[row.identity]).items():
-                link_atomically(folder / link, target, book.home.root)
+                link_atomically(f"{folder}/{link}", target, inside)
 
 
-def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, Path]:
+def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, str]:
     """Link (relative to the session's folder) > file. A final gather's files lie in the session's folder itself."""
     contract = CONTRACTS[row.category]
     place = "" if contract.gather and contract.sample is None else f"{row.step}/"
-    record = CONTRACTS[row.category].Output.model_validate(output)
-    return {f"{place}{path.name}": book.store.path(row.identity) / path for path in record.paths()}
+    folder = f"{book.store.path(row.identity)}/"
+    links: dict[str, str] = {}
+
+    def note(path: str) -> str:
+        links[place + path.rpartition("/")[2]] = folder + path
+        return path
+
+    map_plain_paths(contract.Output, output, note)
+    return links
 
 
 def relink_session(book: Book, connection: Connection, job_id: int) -> None:
     """Make the session's folder show exactly what is completed now; links to anything else go."""
     job = book.job(connection, job_id)
     folder = book.home.sessions / job.session
-    wanted = _list_movie_links(book, connection, job_id)
+    wanted: dict[str, str] = {link: str(target) for link, target in _list_movie_links(book, connection, job_id).items()}
     rows = connection.execute(select(tasks).where(tasks.c.job_id == job_id, tasks.c.state == "completed")).all()
     outputs = book.fetch_outputs(connection, [row.identity for row in rows])
     for row in rows:
         wanted.update(_list_links(book, row, outputs[row.identity]))
     for link, target in wanted.items():
-        link_atomically(folder / link, target, book.home.root)
+        link_atomically(f"{folder}/{link}", target, str(book.home.root))
     for link in _find_links(folder):
         if link not in wanted:
             (folder / link).unlink(missing_ok=True)

@@ -15,6 +15,13 @@ class Policy(Record):
     beat_interval: float = 1.0
     lost_after: float = 8.0
     """Seconds without a beat after which a worker counts as lost."""
+    forgotten_after: float = 10.0
+    """Seconds after which a running task that its living worker no longer mentions counts as forgotten."""
     reconcile_interval: float = 60.0
     window: int = 200
     """Tasks of one backend that wait on the bus at most; order and priority are decided in the ledger."""
+
+    @property
+    def longest_delay(self) -> float:
+        """Seconds between two attempts at most."""
+        return float(self.transient_delay * 2**self.transient_attempts)

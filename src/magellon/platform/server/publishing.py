@@ -1,13 +1,14 @@
 """From rows that are due to tasks on the bus: never more than a window of them for each backend."""
 
 import json
-import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, update
 
+from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, list_inputs
 from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
@@ -25,19 +26,24 @@ _due = [tasks.c.state == "pending", tasks.c.published.is_(False)]
 
 def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
     """Tasks to publish now; in the ledger they count as published under a new attempt number when this transaction ends."""
-    now = time.time()
-    waiting = {(row.category, row.backend): row.number for row in connection.execute(_count_published())}
-    query = select(tasks.c.category, tasks.c.backend).where(*_due, tasks.c.not_before <= now).distinct()
+    now = book.now()
+    waiting = _count_published(connection)
     taken: list[Task] = []
-    for category, backend in connection.execute(query).all():
-        room = book.policy.window - waiting.get((category, backend), 0)
-        if room > 0:
-            of_backend = (
-                select(tasks, jobs.c.priority).join(jobs).where(*_due, tasks.c.not_before <= now, jobs.c.active, ~jobs.c.paused)
-            )
-            of_backend = of_backend.where(tasks.c.category == category, tasks.c.backend == backend)
-            rows = connection.execute(of_backend.order_by(jobs.c.priority.desc(), tasks.c.id).limit(room)).all()
-            taken += _build_tasks(book, connection, rows)
+    taken += _take_previews(book, connection, now)
+    for job in connection.execute(_find_jobs_with_work).all():
+        urgent = job.priority > 0
+        facts = book.job(connection, job.id)
+        for category, backend in sorted({(step.category, step.backend) for step in facts.plan.steps}):
+            if category == PREVIEW.category:
+                continue
+            lane = (category, backend, urgent)
+            room = book.policy.window - waiting[lane]
+            if room > 0:
+                query = select(tasks).where(*_due, tasks.c.category == category, tasks.c.backend == backend)
+                query = query.where(tasks.c.job_id == job.id, _is_time(book, now)).order_by(tasks.c.id).limit(room)
+                rows = connection.execute(query).all()
+                waiting[lane] += len(rows)
+                taken += _build_tasks(book, connection, facts, rows, urgent)
     if taken:
         statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
         statement = statement.values(published=True, attempt=bindparam("new_attempt"), sequence=None)
@@ -45,43 +51,71 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
     return taken
 
 
-def _count_published() -> Any:
-    query = select(tasks.c.category, tasks.c.backend, func.count().label("number"))
-    return query.where(tasks.c.state == "pending", tasks.c.published).group_by(tasks.c.category, tasks.c.backend)
+def _take_previews(book: Book, connection: Connection, now: float) -> list[Task]:
+    """Somebody waits for them: they come first, also those of jobs that are paused or done."""
+    query = select(tasks).where(*_due, tasks.c.category == PREVIEW.category, _is_time(book, now)).order_by(tasks.c.id)
+    by_job: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query.limit(book.policy.window)):
+        by_job.setdefault(row.job_id, []).append(row)
+    return [
+        task for job, rows in by_job.items() for task in _build_tasks(book, connection, book.job(connection, job), rows, True)
+    ]
 
 
-def find_next_due(connection: Connection) -> float | None:
-    """When the next task that waits for its time is due."""
-    return connection.execute(select(func.min(tasks.c.not_before)).where(*_due)).scalar()
+_find_jobs_with_work = (
+    select(jobs.c.id, jobs.c.priority)
+    .where(jobs.c.active, ~jobs.c.paused)
+    .where(select(tasks.c.id).where(*_due, tasks.c.job_id == jobs.c.id).exists())
+    .order_by(jobs.c.priority.desc(), jobs.c.id)
+)
 
 
-def _build_tasks(book: Book, connection: Connection, rows: Sequence[Row[Any]]) -> list[Task]:
+def _count_published(connection: Connection) -> Counter[tuple[str, str, bool]]:
+    """Tasks on the bus that nobody has begun, by lane."""
+    query = select(tasks.c.category, tasks.c.backend, jobs.c.priority, func.count().label("number")).join(jobs)
+    query = query.where(tasks.c.state == "pending", tasks.c.published)
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for row in connection.execute(query.group_by(tasks.c.category, tasks.c.backend, jobs.c.priority)):
+        counts[row.category, row.backend, row.priority > 0] += row.number
+    return counts
+
+
+def _is_time(book: Book, now: float) -> ColumnElement[bool]:
+    """Not waiting before the next attempt. A time that no delay explains was set by a clock that went wrong: it is over."""
+    return or_(tasks.c.not_before <= now, tasks.c.not_before > now + book.policy.longest_delay)
+
+
+def _build_tasks(book: Book, connection: Connection, job: JobFacts, rows: Sequence[Row[Any]], urgent: bool) -> list[Task]:
     items = book.fetch_items(connection, [row.item_id for row in rows if row.item_id])
-    upstream = _fetch_upstream(book, connection, rows)
+    upstream = _fetch_upstream(book, connection, job, list(items))
     built = []
     for row in rows:
-        job = book.job(connection, row.job_id)
-        step = job.plan.step(row.step)
+        on_request = row.category == PREVIEW.category and row.inputs is not None
+        step = PlannedStep.model_validate(row.inputs) if on_request else job.plan.step(row.step)
+        known = _describe_task(job, step, row, items[row.item_id].name if row.item_id else None)
         if step.sample is not None:
-            built.append(_build_survey(book, connection, job, step, row))
+            built.append(Task(**known, **_give_survey(book, connection, job, step, row), urgent=urgent))
         elif step.gather:
-            built.append(_build_gather(book, connection, job, step, row))
+            built.append(Task(**known, **_give_gather(book, connection, job, step, row), urgent=urgent))
         else:
-            identities = upstream[row.job_id, row.item_id]
-            built.append(_build_task(book, connection, job, step, (row, items[row.item_id], identities)))
+            given = _give_item(book, job, step, items[row.item_id], upstream[row.item_id])
+            built.append(Task(**known, **given, urgent=urgent))
     return built
 
 
-def _fetch_upstream(book: Book, connection: Connection, rows: Sequence[Row[Any]]) -> dict[tuple[int, int], dict[str, str]]:
-    """Identities of all steps by job and item; their outputs are then at hand in the book."""
-    found: dict[tuple[int, int], dict[str, str]] = {}
-    for job_id in {row.job_id for row in rows}:
-        numbers = [row.item_id for row in rows if row.job_id == job_id and row.item_id]
-        surveys = {key: row.identity for key, row in find_surveys(connection, book.job(connection, job_id)).items()}
-        query = select(tasks.c.item_id, tasks.c.step, tasks.c.identity)
-        for row in connection.execute(query.where(tasks.c.job_id == job_id, tasks.c.item_id.in_(numbers))):
-            found.setdefault((job_id, row.item_id), dict(surveys))[row.step] = row.identity
-    book.fetch_outputs(connection, [identity for steps in found.values() for identity in steps.values() if identity])
+def _fetch_upstream(book: Book, connection: Connection, job: JobFacts, numbers: list[int]) -> dict[int, dict[str, str]]:
+    """Identities of all steps by item; their outputs are then at hand in the book."""
+    if not numbers:
+        return {}
+    surveys = {key: row.identity for key, row in find_surveys(connection, job).items()}
+    found: dict[int, dict[str, str]] = {}
+    for part in split(numbers):
+        query = select(tasks.c.item_id, tasks.c.step, tasks.c.identity, tasks.c.state)
+        for row in connection.execute(query.where(tasks.c.job_id == job.id, tasks.c.item_id.in_(part))):
+            steps = found.setdefault(row.item_id, dict(surveys))
+            if row.identity:
+                steps[row.step] = row.identity
+    book.fetch_outputs(connection, {identity for steps in found.values() for identity in steps.values() if identity})
     return found
 
 
@@ -98,39 +132,24 @@ def _describe_task(job: JobFacts, step: PlannedStep, row: Row[Any], item: str | 
         "params": step.params,
         "files_in_params": step.params != step.identity_params,
         "seed": derive_seed(step, item or job.session),
-        "urgent": row.priority > 0,
     }
 
 
-def _build_task(
-    book: Book, connection: Connection, job: JobFacts, step: PlannedStep, of: tuple[Row[Any], Row[Any], dict[str, str]]
-) -> Task:
-    row, item, identities = of
+def _give_item(book: Book, job: JobFacts, step: PlannedStep, item: Row[Any], identities: dict[str, str]) -> dict[str, Any]:
+    def output(key: str) -> Mapping[str, Any]:
+        return book.root_output(job.plan.step(key).category, identities[key])
 
-    def output(key: str) -> dict[str, Any]:
-        identity = identities[key]
-        found = book.fetch_outputs(connection, [identity])[identity]
-        return root_output(job.plan.step(key).category, identity, found)
-
-    return Task(
-        **_describe_task(job, step, row, item.name),
-        input=build_input(step, item.movie, output),
-        inputs=list_inputs(step, item.identity, identities),
-    )
+    return {"input": build_input(step, item.movie, output), "inputs": list_inputs(step, item.identity, identities)}
 
 
-def _build_survey(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> Task:
+def _give_survey(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> dict[str, Any]:
     def output(identity: str) -> dict[str, Any]:
         return book.fetch_outputs(connection, [identity])[identity]
 
-    return Task(
-        **_describe_task(job, step, row),
-        input=build_survey_input(job.plan, step, row.inputs, output),
-        inputs={"items": row.inputs},
-    )
+    return {"input": build_survey_input(job.plan, step, row.inputs, output), "inputs": {"items": row.inputs}}
 
 
-def _build_gather(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> Task:
+def _give_gather(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> dict[str, Any]:
     settled = settle_items(connection, job)
     book.fetch_outputs(connection, [identity for item in settled for identity in item.completed.values()])
 
@@ -141,12 +160,11 @@ def _build_gather(book: Book, connection: Connection, job: JobFacts, step: Plann
     inputs = list_gather_inputs(job.plan, settled)
     text = json.dumps(value).encode()
     large = len(text) > _LARGEST_MESSAGE
-    return Task(
-        **_describe_task(job, step, row),
-        input=None if large else value,
-        input_file=_write_input(book, row.identity, text) if large else None,
-        inputs={"items": len(settled)} if large else {"items": inputs},
-    )
+    return {
+        "input": None if large else value,
+        "input_file": _write_input(book, row.identity, text) if large else None,
+        "inputs": {"items": len(settled)} if large else {"items": inputs},
+    }
 
 
 def _write_input(book: Book, identity: str, text: bytes) -> str:

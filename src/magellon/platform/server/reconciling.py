@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,6 +29,11 @@ def find_underway(connection: Connection) -> Sequence[Row[Any]]:
     """Tasks that the ledger believes on the bus or at a worker."""
     query = select(tasks).where(tasks.c.state.in_(("pending", "running")), tasks.c.published)
     return connection.execute(query).all()
+
+
+_find_running = select(
+    tasks.c.id, tasks.c.attempt, tasks.c.identity, tasks.c.worker, tasks.c.incarnation, tasks.c.started_at, tasks.c.sequence
+).where(tasks.c.state == "running")
 
 
 def adopt_results(book: Book, connection: Connection, rows: Sequence[Row[Any]]) -> list[int]:
@@ -86,9 +90,9 @@ async def withdraw_messages(client: Client, sequences: Sequence[int]) -> None:
 
 def enter_lost_tasks(book: Book, connection: Connection, watch: Watch) -> tuple[list[int], list[Row[Any]]]:
     """Deal with running tasks whose worker is gone or has forgotten them: (tasks that settled, rows to withdraw)."""
-    rows = [row for row in find_underway(connection) if row.state == "running"]
+    rows: list[Any] = list(connection.execute(_find_running))
     forgotten = {number for number, _ in watch.find_forgotten((row.id, row.attempt) for row in rows)}
-    now = time.time()
+    now = book.now()
     lost = [row for row in rows if watch.is_lost(row.worker, row.incarnation, now - row.started_at)]
     gone = [row for row in rows if row.id in forgotten and row not in lost]
     settled = adopt_results(book, connection, [*lost, *gone]) if lost or gone else []

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from magellon.contracts import Record
+from magellon.contracts import PREVIEW, Record
 from magellon.platform.pipeline.advance import OPEN
 from magellon.platform.server.advancing import count_states
 from magellon.platform.server.book import Book, JobFacts
@@ -67,7 +67,9 @@ class Summary(Record):
 
 
 def is_settled(connection: Connection, job: int) -> bool:
-    query = select(tasks.c.id).where(tasks.c.job_id == job, tasks.c.state.in_(OPEN)).limit(1)
+    query = (
+        select(tasks.c.id).where(tasks.c.job_id == job, tasks.c.state.in_(OPEN), tasks.c.category != PREVIEW.category).limit(1)
+    )
     return connection.execute(query).first() is None
 
 
@@ -86,8 +88,9 @@ def list_steps(connection: Connection, job: JobFacts) -> tuple[StepProgress, ...
 def make_progress(connection: Connection, job: JobFacts, watch: Watch) -> Progress:
     query = select(tasks.c.id, tasks.c.attempt, tasks.c.step, items.c.name).outerjoin(items, items.c.id == tasks.c.item_id)
     running = []
+    mentioned = watch.list_mentioned()
     for row in connection.execute(query.where(tasks.c.job_id == job.id, tasks.c.state == "running").limit(64)):
-        said = watch.mentions(row.id, row.attempt)
+        said = mentioned.get((row.id, row.attempt))
         detail: dict[str, Any] = {"fraction": said.fraction, "message": said.message} if said else {}
         running.append(RunningTask(step=row.step, item=row.name or "", **detail))
     return Progress(

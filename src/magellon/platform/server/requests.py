@@ -17,14 +17,18 @@ from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
+from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
+from magellon.platform.server.metrics import renew_metrics
 from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
+
+_REQUESTS_KEPT = 20
 
 log = logging.getLogger("magellon.server")
 
@@ -58,6 +62,7 @@ class Reception:
             "api.submit": self._submit,
             "api.summary": self._summarise,
             "api.plugins": self._plugins.answer,
+            "api.demand": self._count,
         }
 
     async def open(self) -> None:
@@ -98,12 +103,29 @@ class Reception:
             roots = self._book.list_roots(connection)
         return [renew_sample(root).model_dump(mode="json") for root in roots]
 
+    async def enter_submission(self, submission: Submission) -> int:
+        """Take a session in; the number of its job.
+
+        Raises:
+            BadInput: folder or recipe cannot be used.
+        """
+        return await self._submit(submission.model_dump_json().encode())
+
     async def _submit(self, data: bytes) -> int:
-        """Reading headers may take minutes: who asks again meanwhile waits for the first request's answer."""
+        """Reading headers may take minutes: who asks again, as no answer came in time, gets the first request's answer."""
+        submission = Submission.model_validate_json(data)
         if data not in self._submitting:
-            self._submitting[data] = asyncio.create_task(self._enter(Submission.model_validate_json(data)))
-            self._submitting[data].add_done_callback(lambda task: self._submitting.pop(data))
+            self._submitting[data] = asyncio.create_task(self._enter(submission))
+            self._submitting[data].add_done_callback(lambda task: self._forget(data, submission, task))
         return await asyncio.shield(self._submitting[data])
+
+    def _forget(self, data: bytes, submission: Submission, task: "asyncio.Task[int]") -> None:
+        """Keep the latest answers to requests that have a name; the same without a name is another request."""
+        if not submission.request or task.cancelled() or task.exception() is not None:
+            del self._submitting[data]
+        answered = [key for key, known in self._submitting.items() if known.done()]
+        for key in answered[:-_REQUESTS_KEPT]:
+            del self._submitting[key]
 
     async def _enter(self, submission: Submission) -> int:
         with self._book.ledger.transaction() as connection:
@@ -114,6 +136,7 @@ class Reception:
         with self._book.ledger.transaction() as connection:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)
+            renew_metrics(self._book, connection, job)
         self._dispatcher.note_change(job)
         self._dispatcher.ask_to_publish()
         return job
@@ -124,3 +147,7 @@ class Reception:
             summary = make_summary(self._book, connection, job)
             connection.execute(update(jobs).where(jobs.c.id == job).values(active=False))
             return summary.model_dump(mode="json")
+
+    async def _count(self, data: bytes) -> Any:
+        with self._book.ledger.transaction() as connection:
+            return [demand.model_dump() for demand in count_demand(connection)]

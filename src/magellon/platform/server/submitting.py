@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from magellon.contracts import Movie, Record
 from magellon.contracts.description import Description
+from magellon.contracts.record import map_plain_paths
 from magellon.platform.pipeline.identity import identify_item
 from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
@@ -25,6 +26,8 @@ from magellon.platform.store.identity import identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
 
+_LIVE_PRIORITY = 10
+
 
 class Submission(Record):
     """What is asked for: process this folder by this recipe."""
@@ -38,6 +41,8 @@ class Submission(Record):
     """Leave other unfinished jobs of the home for another time."""
     live: bool = False
     """The session still grows: its job goes before others."""
+    request: str = ""
+    """Names this request: repeated because no answer came, it is answered again, not done again."""
 
 
 def find_session(
@@ -115,6 +120,7 @@ class _Placement:
     def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession | None = None) -> None:
         self._connection, self._book, self._name = connection, book, name
         self.roots = book.map_roots(connection)
+        self._identified: dict[Path, str] = {}
         if found is not None:
             self._add(name, found.folder, found.movies[0].movie.path)
 
@@ -127,26 +133,32 @@ class _Placement:
         self._connection.execute(roots.insert().values(name=root.name, description=root.model_dump(mode="json")))
 
     def express(self, path: Path) -> str:
-        if not any(path.is_relative_to(folder) for folder in self.roots.folders.values()):
+        rooted = self.roots.find(path)
+        if rooted is None:
             number = 2
             while f"{self._name}-{number}" in self.roots.folders:
                 number += 1
             self._add(f"{self._name}-{number}", path.parent, path if path.is_file() else None)
-        return self.roots.express(path)
+            rooted = self.roots.express(path)
+        return rooted
 
     def identify(self, path: Path) -> str:
-        self.express(path)
-        return identify_file(path, self.roots)
+        """By content or place; once, as a gain belongs to many movies."""
+        if path not in self._identified:
+            self.express(path)
+            self._identified[path] = identify_file(path, self.roots)
+        return self._identified[path]
 
     def place_movie(self, movie: Movie) -> tuple[dict[str, Any], dict[str, Any]]:
         """A movie with rooted paths, and with the identities of its files instead."""
+        plain = movie.model_dump(mode="json")
+        own = str(movie.path)
 
-        def identify(path: Path) -> Path:
-            self.express(path)
-            return Path(locate_file(path, self.roots) if path == movie.path else identify_file(path, self.roots))
+        def identify(text: str) -> str:
+            return locate_file(movie.path, self.roots) if text == own else self.identify(Path(text))
 
-        rooted = movie.map_paths(lambda path: Path(self.express(path)))
-        return rooted.model_dump(mode="json"), movie.map_paths(identify).model_dump(mode="json")
+        rooted = map_plain_paths(Movie, plain, lambda text: self.express(Path(text)))
+        return rooted, map_plain_paths(Movie, plain, identify)
 
 
 def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
@@ -166,17 +178,20 @@ def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
 
 def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: _Placement) -> None:
     known = {row.name: row for row in connection.execute(select(items).where(items.c.session_id == session_id))}
+    new: list[dict[str, Any]] = []
     for entry in found.movies:
         movie, identity = placement.place_movie(entry.movie)
         values = {"movie": movie, "identity": identity, "problem": entry.problem}
         row = known.get(entry.movie.name)
         if row is None:
-            connection.execute(items.insert().values(session_id=session_id, name=entry.movie.name, **values))
+            new.append({"session_id": session_id, "name": entry.movie.name, **values})
         elif (row.movie, row.identity, row.problem) != (movie, identity, entry.problem):
             connection.execute(update(items).where(items.c.id == row.id).values(**values))
             if row.problem is not None and entry.problem != row.problem:
                 failed = update(tasks).where(tasks.c.item_id == row.id, tasks.c.state == "failed")
                 connection.execute(failed.values(state="waiting", reason=None, kind=None))
+    if new:
+        connection.execute(items.insert(), new)
 
 
 def _note_vanished(connection: Connection, session_id: int, found: FoundSession) -> None:
@@ -192,7 +207,7 @@ def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: 
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
     values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
     if row is None:
-        values.update(session_id=session_id, created_at=time.time(), priority=int(submission.live))
+        values.update(session_id=session_id, created_at=time.time(), priority=_LIVE_PRIORITY if submission.live else 0)
         connection.execute(jobs.insert().values(**values))
         row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
     else:

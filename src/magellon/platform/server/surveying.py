@@ -58,7 +58,7 @@ def advance_surveys(book: Book, connection: Connection, job: JobFacts, revised: 
         if state == "completed" and row.state != "completed":
             completed.append(row.id)
         if identity is not None and state not in _WITHOUT_RESULT and (revised or identity != row.identity):
-            moved = _identify_dependents(connection, job) or moved
+            moved = _identify_dependents(book, connection, job) or moved
     return moved, completed
 
 
@@ -88,15 +88,16 @@ def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tup
 def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: PlannedStep) -> Iterator[Candidate]:
     """Items by name, a few at a time: the sample is among the first."""
     query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
-    known = connection.execute(query.where(jobs.c.id == job.id).order_by(items.c.name)).all()
-    for start in range(0, len(known), _AT_A_TIME):
-        part = known[start : start + _AT_A_TIME]
+    query = query.where(jobs.c.id == job.id).order_by(items.c.name).limit(_AT_A_TIME)
+    part = list(connection.execute(query))
+    while part:
         of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))
         rows: dict[int, dict[str, Row[Any]]] = {}
         for row in connection.execute(of_items).all():
             rows.setdefault(row.item_id, {})[row.step] = row
         for item in part:
             yield _make_candidate(book, connection, item.name, rows.get(item.id, {}))
+        part = list(connection.execute(query.where(items.c.name > part[-1].name)))
 
 
 def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[str, Row[Any]]) -> Candidate:
@@ -108,7 +109,7 @@ def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[st
     return Candidate(name, states, {key: row.identity for key, row in rows.items()}, outputs)
 
 
-def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
+def _identify_dependents(book: Book, connection: Connection, job: JobFacts) -> bool:
     """Give all tasks that depend on a decided survey their identity; whether any got another one."""
     found = find_surveys(connection, job)
     surveys = {key: row.identity for key, row in found.items() if row.state not in _WITHOUT_RESULT}
@@ -122,6 +123,7 @@ def _identify_dependents(connection: Connection, job: JobFacts) -> bool:
         if identity is not None and identity != row.identity:
             changed.append({"of_task": row.id, "new_identity": identity})
     if changed:
+        book.loosened.add(job.id)
         statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
         connection.execute(statement.values(identity=bindparam("new_identity"), former=OUTDATED, **FRESH), changed)
     return bool(changed)

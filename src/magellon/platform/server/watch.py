@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 
 from magellon.contracts.task import Beat, Running
 
-_FORGOTTEN_AFTER = 10.0
-"""Seconds after which a running task that its living worker no longer mentions counts as forgotten."""
-
 _REMEMBERED = 6 * 3600.0
 """Seconds for which a worker that fell silent is still listed."""
 
@@ -34,6 +31,7 @@ class Watch:
     """Registry of workers. Times are this process's own clock."""
 
     lost_after: float
+    forgotten_after: float = 10.0
     _workers: dict[str, _Seen] = field(default_factory=dict)
     _listening_since: float = field(default_factory=time.monotonic)
     _unmentioned: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -59,11 +57,11 @@ class Watch:
 
     def mentions(self, task: int, attempt: int) -> Running | None:
         """What a living worker says of a task it computes."""
-        for beat in self.list_beats():
-            for running in beat.running:
-                if (running.task, running.attempt) == (task, attempt):
-                    return running
-        return None
+        return self.list_mentioned().get((task, attempt))
+
+    def list_mentioned(self) -> dict[tuple[int, int], Running]:
+        """All that living workers compute, by task and attempt."""
+        return {(running.task, running.attempt): running for beat in self.list_beats() for running in beat.running}
 
     def is_lost(self, worker: str, incarnation: str, age: float) -> bool:
         """Whether the process that began a task `age` seconds ago is gone: silent, or replaced by another of its name."""
@@ -76,6 +74,7 @@ class Watch:
     def find_forgotten(self, running: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of these (task, attempt) that nobody has mentioned for too long."""
         now = time.monotonic()
-        silent = [key for key in running if self.mentions(*key) is None]
+        mentioned = self.list_mentioned()
+        silent = [key for key in running if key not in mentioned]
         self._unmentioned = {key: self._unmentioned.get(key, now) for key in silent}
-        return [key for key, since in self._unmentioned.items() if now - since > _FORGOTTEN_AFTER]
+        return [key for key, since in self._unmentioned.items() if now - since > self.forgotten_after]

@@ -21,19 +21,20 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         raise
 
 
-def link_atomically(link: Path, target: Path, inside: Path) -> None:
+def link_atomically(link: str | Path, target: str | Path, inside: str | Path) -> None:
     """Make or replace a symbolic link. Within the folder `inside` it is relative, so that the whole can be moved."""
-    text = str(target)
+    link, text, inside = str(link), str(target), str(inside)
     folder, name = os.path.split(link)
-    if text.startswith(f"{inside}{os.sep}"):
-        text = os.path.relpath(text, folder)
+    if text.startswith(f"{inside}/") and link.startswith(f"{inside}/"):
+        text = "../" * link.count("/", len(inside) + 1) + text[len(inside) + 1 :]
     try:
-        if os.readlink(link) == text:
-            return
+        os.symlink(text, link)
+        return
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
-    except OSError:
-        pass  # a file of that name: replaced
+    except FileExistsError:
+        if os.path.islink(link) and os.readlink(link) == text:
+            return
     partial = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
     os.symlink(text, partial)
     os.replace(partial, link)

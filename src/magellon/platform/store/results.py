@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,6 @@ class ResultStore:
 
         The folder then holds `result.json`: what was computed from what, without times, hosts or absolute paths.
         """
-        files = {
-            path.relative_to(workdir).as_posix(): path.stat().st_size for path in sorted(workdir.rglob("*")) if path.is_file()
-        }
         record = {
             "format": "magellon-result",
             "version": 1,
@@ -54,24 +51,42 @@ class ResultStore:
             "params": task.params,
             "inputs": task.inputs,
             "output": output,
-            "files": files,
+            "files": dict(sorted(_list_files(str(workdir)))),
         }
         # Nothing is synced to disk here: what a power cut spoils shows by the sizes of its files and is computed again.
-        (workdir / RESULT_FILE).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
+        with open(f"{workdir}/{RESULT_FILE}", "w") as file:
+            file.write(json.dumps(record, sort_keys=True, allow_nan=False))
         return self._rename(workdir, self.path(task.identity))
 
     def _rename(self, workdir: Path, target: Path) -> bool:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and self.read(target.name) is None:  # left by a power cut or a person; never valid
             spoiled = self.folder / ".work" / f"spoiled-{target.name}"
             shutil.rmtree(spoiled, ignore_errors=True)
             os.rename(target, spoiled)
             shutil.rmtree(spoiled, ignore_errors=True)
         try:
-            os.rename(workdir, target)  # fails on a folder that exists and is not empty
+            _move(workdir, target)  # fails on a folder that exists and is not empty
         except OSError:
             if self.read(target.name) is None:
                 raise
             shutil.rmtree(workdir, ignore_errors=True)
             return False
         return True
+
+
+def _move(folder: Path, target: Path) -> None:
+    try:
+        os.rename(folder, target)
+    except FileNotFoundError:
+        os.makedirs(target.parent, exist_ok=True)
+        os.rename(folder, target)
+
+
+def _list_files(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Relative path and size of each file."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _list_files(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat().st_size

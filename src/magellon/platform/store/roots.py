@@ -48,11 +48,19 @@ class Roots:
         Raises:
             BadInput: it lies in no root.
         """
-        holding = [(folder, name) for name, folder in self.folders.items() if path.is_relative_to(folder)]
-        if not holding:
+        rooted = self.find(path)
+        if rooted is None:
             raise BadInput(f"{path} lies in no known data root")
-        folder, name = max(holding, key=lambda item: len(item[0].parts))
-        return f"{name}:{path.relative_to(folder).as_posix()}"
+        return rooted
+
+    def find(self, path: Path) -> str | None:
+        """The same, or None."""
+        text, best, name = str(path), "", None
+        for known, place in self.folders.items():
+            folder = str(place)
+            if len(folder) > len(best) and (text == folder or text.startswith(folder.rstrip("/") + "/")):
+                best, name = folder, known
+        return None if name is None else f"{name}:{text[len(best) :].lstrip('/') or '.'}"
 
 
 def hash_sample(path: Path) -> str:

@@ -101,7 +101,7 @@ tasks = Table(
     Column("former", String(64)),  # identity of the result that a change made outdated; null once redone
     Index("tasks_by_item", "job_id", "item_id"),
     Index("tasks_by_state", "state", "published", "category", "backend"),
-    Index("tasks_by_job_state", "job_id", "state"),
+    Index("tasks_by_job_state", "job_id", "state", "step"),
     Index("tasks_by_identity", "identity"),
     sqlite_autoincrement=True,  # a number is never used twice, so that a late message cannot mean another task
 )

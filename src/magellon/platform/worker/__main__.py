@@ -97,9 +97,12 @@ async def work(arguments: argparse.Namespace, address: BusAddress, leave: asynci
 
     try:
         await refresh()
+        workshop.logs.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(workshop.work, ignore_errors=True)  # what an earlier worker of this name left unfinished
         only = tuple(filter(None, arguments.backends.split(",")))
         served = Served(PythonFinder(home.plugins), only, arguments.assignments)
+        if only and not served.list_backends():
+            raise BadInput(f"no backend {arguments.backends!r} here; there are {', '.join(served.finder.list_all())}")
         worker = Worker(client, arguments.name, workshop, arguments.slots, refresh, served)
         await work_within(worker, arguments.beat, limits, leave)
     finally:
@@ -135,9 +138,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_logging()
     home = Home.at(arguments.home, arguments.state)
     try:
+        # The environment alone does not choose a bus here: a machine's own server must get its own worker.
         address = find_bus(arguments.nats, arguments.nats_ca, arguments.nats_credentials) if arguments.nats else None
+        home.logs.mkdir(parents=True, exist_ok=True)
         return asyncio.run(work_until_signal(arguments, address or read_address(home.bus)))
-    except (BadInput, Transient) as error:
+    except (BadInput, Transient, OSError) as error:
         log.error("%s", error)
         return 1
 

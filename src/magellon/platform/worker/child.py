@@ -67,7 +67,7 @@ class TaskFailure(Exception):
     message: str
     traceback: str = ""
     crashed: bool = False
-    """The child itself went away, so that whatever it was doing is unknown."""
+    """The child itself went away, or ran out of memory: another one takes its place."""
 
     def __str__(self) -> str:
         return self.message
@@ -89,6 +89,7 @@ class Child:
     _replies: asyncio.StreamReader | None = None
     _pipe: asyncio.ReadTransport | None = None
     _too_large: str | None = None
+    _watch: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,7 +184,8 @@ class Child:
         assert self._process.stdin is not None
         assert self._replies is not None
         self._too_large = None
-        watch = asyncio.create_task(self._watch_memory(request.memory + _ALLOWANCE))
+        self._watch = None
+        self._watch_memory(request.memory + _ALLOWANCE)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead child shows as an end of file below
                 self._process.stdin.write(json.dumps({"do": "run", **vars(request)}).encode() + b"\n")
@@ -193,10 +195,11 @@ class Child:
                 if reply["event"] == "done":
                     return Done(reply["output"], reply["device"], reply["seconds"])
                 if reply["event"] == "failed":
-                    raise TaskFailure(reply["kind"], reply["message"], reply["traceback"])
+                    raise TaskFailure(reply["kind"], reply["message"], reply["traceback"], crashed=reply.get("spent", False))
                 listen(reply["event"], reply.get("fraction", 0.0), reply.get("message") or reply.get("line") or "")
         finally:
-            watch.cancel()
+            if self._watch is not None:
+                self._watch.cancel()
         raise TaskFailure("defect", self._too_large or f"the computing process {await self._how_it_ended()}", crashed=True)
 
     async def _how_it_ended(self) -> str:
@@ -204,14 +207,15 @@ class Child:
         status = await self._process.wait()
         return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
-    async def _watch_memory(self, limit: int) -> None:
-        assert self._process is not None
-        while True:
-            await asyncio.sleep(_WATCH_INTERVAL)
-            used = measure_memory(self._process.pid)
-            if used > limit:
-                self._too_large = f"took {used / 2**30:.1f} GiB of memory, the limit is {limit / 2**30:.1f} GiB"
-                self._kill()
+    def _watch_memory(self, limit: int) -> None:
+        """Look now and then, but not at all at a task that takes no time."""
+        if self._process is None:
+            return
+        used = measure_memory(self._process.pid) if self._watch else 0
+        if used > limit:
+            self._too_large = f"took {used / 2**30:.1f} GiB of memory, the limit is {limit / 2**30:.1f} GiB"
+            self._kill()
+        self._watch = asyncio.get_running_loop().call_later(_WATCH_INTERVAL, self._watch_memory, limit)
 
     def _kill(self) -> None:
         if self._process is not None:

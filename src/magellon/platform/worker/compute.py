@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from magellon.contracts import CONTRACTS
+from magellon.contracts.record import map_plain_paths
 from magellon.contracts.task import Task
 from magellon.errors import BadInput, Transient
 from magellon.platform.pipeline.catalogue import read_catalogue
@@ -47,6 +49,7 @@ async def compute_task(
     if output is not None:
         return output, {}
     workdir = workshop.work / f"{task.identity}.{task.attempt}"
+    promoted = False
     try:
         request = _make_request(workshop, task, roots, workdir)
         done = await child.run(request, listen)
@@ -56,7 +59,8 @@ async def compute_task(
     except BadInput as error:
         raise TaskFailure("bad_input", str(error)) from error
     finally:
-        shutil.rmtree(workdir, ignore_errors=True)
+        if not promoted:
+            shutil.rmtree(workdir, ignore_errors=True)
     if not promoted:
         return workshop.store.read(task.identity) or done.output, {}
     provenance = {
@@ -66,8 +70,7 @@ async def compute_task(
 
 
 def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -> Request:
-    shutil.rmtree(workdir, ignore_errors=True)
-    workdir.mkdir(parents=True)
+    _make_empty(workdir)
     params = task.params
     if task.files_in_params:
         key = f"{task.category}/{task.backend}"
@@ -76,7 +79,6 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
     value = task.input
     if value is None:
         value = json.loads(roots.resolve(task.input_file or "").read_bytes())
-    record = CONTRACTS[task.category].Input.model_validate(value)
     log = workshop.store.log_path(task.identity)
     with contextlib.suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
         backend=task.backend,
         version=task.version,
         params=params,
-        input=record.map_paths(roots.resolve).model_dump(mode="json"),
+        input=map_plain_paths(CONTRACTS[task.category].Input, value, lambda path: str(roots.resolve(path))),
         workdir=str(workdir),
         device=workshop.device,
         threads=workshop.threads,
@@ -93,3 +95,13 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
         seed=task.seed,
         log=str(log),
     )
+
+
+def _make_empty(folder: Path) -> None:
+    try:
+        os.mkdir(folder)
+    except FileExistsError:  # of the same attempt, delivered twice
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder)
+    except FileNotFoundError:
+        os.makedirs(folder)

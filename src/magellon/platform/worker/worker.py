@@ -13,16 +13,18 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from magellon.contracts import CONTRACTS, Record
+from magellon.contracts import CONTRACTS
+from magellon.contracts.record import map_plain_paths
 from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
 from magellon.errors import BadInput, MagellonError
-from magellon.platform.bus.connection import BUS_ERRORS, publish_durably, publish_record
+from magellon.platform.bus.connection import BUS_ERRORS, publish_record
 from magellon.platform.bus.pull import Puller
-from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, EVENT_SUBJECT, TASKS, consumer_name, task_subject
+from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, TASKS, consumer_name, task_subject
 from magellon.platform.store.roots import HOME_ROOT, Roots
 from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task
+from magellon.platform.worker.reporter import Reporter
 from magellon.platform.worker.served import Served
 from magellon.platform.worker.subjects import Subjects
 
@@ -67,6 +69,11 @@ class Worker:
         self._subjects = Subjects.of(self._backends)
         self._jobs: dict[str, Job] = {}
         """By identity: the same computation twice at a time would be waste."""
+        self._idle = 0
+        self._look_at = 0.0
+        self._given: asyncio.Queue[Msg | None] = asyncio.Queue()
+        """Tasks for idle slots; None: no more."""
+        self._reporter = Reporter(client, self.incarnation)
         self._draining = False
         self._busy_at = time.monotonic()
 
@@ -93,7 +100,9 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(self._beat(beat_interval))
-                await asyncio.wait([group.create_task(self._work(number)) for number in range(self._slots)])
+                feeding = group.create_task(self._feed())
+                slots = [group.create_task(self._work(number)) for number in range(self._slots)]
+                await asyncio.wait([feeding, *slots])
                 beating.cancel()
         finally:
             with contextlib.suppress(*BUS_ERRORS):
@@ -163,43 +172,63 @@ class Worker:
                         await job.message.in_progress()
             await asyncio.sleep(interval)
 
-    # One slot
+    # Slots
 
-    async def _work(self, number: int) -> None:
+    async def _feed(self) -> None:
+        """Ask for as many tasks as there are idle slots, never for more, so that every worker of a site gets its share."""
         puller = Puller(self.client, TASKS)
-        async with self._open_children(number) as children:
-            await children.warm(self._backends if self._served.only else ())
-            while not self._draining:
-                message = await self._take(puller)
-                if message is not None:
-                    await self._handle(children, message)
+        while not self._draining:
+            if not self._idle:
+                self._subjects.changed.clear()
+                await self._subjects.changed.wait()
+                continue
+            for message in await self._take(puller):
+                self._idle -= 1
+                self._given.put_nowait(message)
+        for _ in range(self._slots):
+            self._given.put_nowait(None)
 
-    async def _take(self, puller: Puller) -> Msg | None:
-        """The next task there is, or None after a while."""
+    async def _take(self, puller: Puller) -> list[Msg]:
+        """The next tasks there are, of one subject, or none after a while."""
         subjects = self._subjects
         subjects.changed.clear()
+        if time.monotonic() >= self._look_at:
+            self._look_again()
         for key in subjects.keys:
             if subjects.worth_asking(key):
                 subject = task_subject(*key)
                 heard = subjects.hints.get(subject, 0)
-                message = await puller.take_one(consumer_name(*key))
-                if message is not None:
-                    return message
-                subjects.empty[subject] = heard
-        try:
+                wanted = self._idle
+                messages = await puller.take_now(consumer_name(*key), wanted)
+                if len(messages) < wanted:
+                    subjects.empty[subject] = heard
+                if messages:
+                    return messages
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(subjects.changed.wait(), _LOOK_AGAIN)
-        except TimeoutError:
-            self._look_again()
-        return None
+        return []
 
     def _look_again(self) -> None:
-        """Everywhere, and for plugins that came or went."""
+        """Everywhere, as messages may have come back that nobody wakes for, and for plugins that came or went."""
+        self._look_at = time.monotonic() + _LOOK_AGAIN
         backends = self._served.list_backends()
         if backends != self._backends:
             log.info("serves %s", ", ".join(backends) or "nothing")
             self._backends = backends
             self._subjects.choose(backends)
         self._subjects.look_everywhere()
+
+    async def _work(self, number: int) -> None:
+        async with self._open_children(number) as children:
+            await children.warm(self._backends if self._served.only else ())
+            self._note_idle()
+            while message := await self._given.get():
+                await self._handle(children, message)
+                self._note_idle()
+
+    def _note_idle(self) -> None:
+        self._idle += 1
+        self._subjects.changed.set()
 
     async def _handle(self, child: Children, message: Msg) -> None:
         try:
@@ -238,14 +267,14 @@ class Worker:
 
     async def _process(self, child: Children, job: Job, task: Task) -> None:
         await self._report_start(task)
+
+        def listen(kind: str, fraction: float, text: str) -> None:
+            if kind == "progress":
+                job.fraction = fraction
+            job.said = text or job.said
+
         try:
             roots = await self._know_roots(task)
-
-            def listen(kind: str, fraction: float, text: str) -> None:
-                if kind == "progress":
-                    job.fraction = fraction
-                job.said = text or job.said
-
             output, provenance = await compute_task(self._workshop, child, task, roots, listen)
         except TaskFailure as failure:
             await self._report_failure(job, failure.kind, failure.message, failure.traceback)
@@ -264,7 +293,7 @@ class Worker:
                     output=output,
                     provenance=provenance,
                 )
-                await self._report("finished", task, finished)
+                await self._reporter.report(finished)
 
     @staticmethod
     async def _tasks_of(job: Job) -> AsyncIterator[Task]:
@@ -275,8 +304,7 @@ class Worker:
             yield left[0]
 
     async def _report_start(self, task: Task) -> None:
-        started = Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
-        await self._report("started", task, started)
+        await self._reporter.report(Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation))
 
     async def _report_failure(self, job: Job, kind: str, message: str, traceback: str) -> None:
         known: FailureKind = kind if kind in ("bad_input", "transient", "cancelled") else "defect"  # type: ignore[assignment]
@@ -284,16 +312,11 @@ class Worker:
             failed = Failed(
                 task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback
             )
-            await self._report("failed", task, failed)
-
-    async def _report(self, word: str, task: Task, record: Record) -> None:
-        message_id = f"{word}.{task.id}.{task.attempt}.{self.incarnation}"
-        await publish_durably(self.client, f"{EVENT_SUBJECT}.{word}", record, message_id)
+            await self._reporter.report(failed)
 
     async def _know_roots(self, task: Task) -> Roots:
         """The roots, asked for again when a session brought a new one."""
-        needed = _find_root_names(task)
-        if not needed <= {HOME_ROOT, *self._roots.folders}:
+        if not _find_root_names(task) <= {HOME_ROOT, *self._roots.folders}:
             self._roots = await self._refresh_roots()
         return self._roots
 
@@ -301,5 +324,11 @@ class Worker:
 def _find_root_names(task: Task) -> set[str]:
     if task.input is None:
         return set()
-    record = CONTRACTS[task.category].Input.model_validate(task.input)
-    return {str(path).partition(":")[0] for path in record.paths()}
+    names: set[str] = set()
+
+    def note(path: str) -> str:
+        names.add(path.partition(":")[0])
+        return path
+
+    map_plain_paths(CONTRACTS[task.category].Input, task.input, note)
+    return names

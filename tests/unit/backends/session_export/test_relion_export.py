@@ -116,6 +116,9 @@ def test_optics_groups_that_are_left_are_numbered_from_1(tmp_path: Path) -> None
         ("ctf_score>0.5", ["m_1"]),
         ("particles>=3", ["m_1", "m_3"]),
         ("phase_shift>=0", ["m_1", "m_2", "m_3"]),
+        ("picks<3", ["m_2"]),
+        ("resolution<8", ["m_1"]),
+        ("score<=0.5", ["m_2", "m_3"]),
     ],
 )
 def test_metrics(tmp_path: Path, where: str, names: list[str]) -> None:
@@ -148,6 +151,17 @@ def test_a_micrograph_without_the_value_is_left_out(tmp_path: Path) -> None:
     write_star(session / "micrographs_ctf.star", tables)
     output = export(session, tmp_path, where=["ctf_resolution<=100"])
     assert (output.micrographs, output.particles) == (1, 3)
+
+
+def test_movies_that_are_gone_are_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    session = make_home(tmp_path / "home")
+    for name in ("m_1", "m_3"):
+        (tmp_path / "home_data" / f"{name}_frames.tiff").unlink()
+    output = export(session, tmp_path)
+    assert "movies/m_1.tiff and 1 others" in caplog.text
+    links = json.loads(output.links.read_bytes())
+    assert [name for name in links if name.startswith("movies/")] == ["movies/gain.mrc", "movies/m_2.tiff"]
+    assert read(output, "Import/job001/movies.star", "movies").rows == 3
 
 
 def test_a_session_without_particles_ends_earlier(tmp_path: Path) -> None:
@@ -188,7 +202,7 @@ def test_micrographs_made_elsewhere_keep_their_names(tmp_path: Path) -> None:
     ("params", "words"),
     [
         ({"where": ["ctf_resolution<=1"]}, "none of 3 micrographs is left"),
-        ({"where": ["resolution<=6"]}, "no metric 'resolution'; there are total_motion"),
+        ({"where": ["sharpness<=6"]}, "no metric 'sharpness'; there are total_motion"),
         ({"where": ["ctf_resolution"]}, "write METRIC<=NUMBER"),
         ({"classes": [1]}, "no classes"),
         ({"where": ["pick_score>100"]}, "none of 9 particles is left"),

@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import Connection, select, update
 from task_reports import failed, finished, row_of, started
 
-from magellon.contracts.task import Beat, FailureKind, Running, Started, Task
+from magellon.contracts.task import Beat, FailureKind, Reports, Running, Task
 from magellon.platform.server.advancing import advance_tasks
 from magellon.platform.server.book import Book
-from magellon.platform.server.events import enter_events, enter_lost, read_event
-from magellon.platform.server.publishing import enter_sequences, find_next_due, take_due_tasks
+from magellon.platform.server.events import enter_events, enter_lost, read_events
+from magellon.platform.server.publishing import enter_sequences, take_due_tasks
 from magellon.platform.server.report import is_settled, make_summary
 from magellon.platform.server.watch import Watch
 from magellon.platform.store.schema import tasks
@@ -65,8 +65,7 @@ def test_each_kind_of_failure_has_its_number_of_attempts(book: Book, job: int, k
             assert row.state == ("failed" if attempt == attempts else "pending")
             assert (row.kind, row.reason) == (kind, "why")
             if attempt < attempts:
-                due = find_next_due(connection)
-                assert due is not None
+                assert (row.not_before > book.now()) == (kind == "transient")
                 connection.execute(update(tasks).where(tasks.c.id == number).values(not_before=0))
                 take(book, connection)
         advance_tasks(book, connection, [number])
@@ -104,9 +103,10 @@ def test_a_result_completes_its_task_whatever_the_attempt(book: Book, job: int) 
 
 def test_events_are_told_apart_by_their_word() -> None:
     task = Task.model_construct(id=1, attempt=1)
-    assert isinstance(read_event(started(task).model_dump_json().encode()), Started)
-    with pytest.raises(ValueError, match="event"):
-        read_event(b'{"event": "other"}')
+    told = Reports(reports=(started(task), failed(task, "defect")))
+    assert read_events(told.model_dump_json().encode()) == told.reports
+    with pytest.raises(ValueError, match="reports"):
+        read_events(b'{"reports": [{"event": "other"}]}')
 
 
 def test_the_watch_knows_who_is_lost() -> None:

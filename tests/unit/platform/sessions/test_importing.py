@@ -8,13 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from session_files import make_epu, make_serialem, write_epu_image, write_movie
 
 from magellon.errors import BadInput
 from magellon.platform.sessions.definition import Acquisition
 from magellon.platform.sessions.found import FoundMovie, FoundSession
 from magellon.platform.sessions.importing import check_folder, describe_movies, import_session
 from magellon.platform.sessions.tree import HeaderCache
+from session_files import make_epu, make_serialem, write_epu_image, write_movie
 
 
 def kinds(found: FoundSession) -> dict[str, int]:

@@ -1,0 +1,157 @@
+"""How many tasks a second come from pending to completed in the ledger, with backends that return at once and warm children.
+
+Everything is as in production: bus, server and worker are processes of their own, every result is promoted, reported,
+acknowledged and linked into the session's folder.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from sqlalchemy import func, select
+
+from benchmarks import instant_backends
+from benchmarks.table import Row
+from magellon.platform.bus.connection import connect_bus
+from magellon.platform.launch.local import SERVER, LocalPlan, run_locally
+from magellon.platform.pipeline.recipe import Recipe
+from magellon.platform.process import ask_server
+from magellon.platform.server.submitting import Submission
+from magellon.platform.store.home import Home
+from magellon.platform.store.ledger import Ledger
+from magellon.platform.store.schema import tasks
+
+SLOTS = 16
+
+
+@dataclass(frozen=True)
+class Load:
+    """A session of so many movies with so many steps each."""
+
+    movies: int
+    steps: int
+
+    @property
+    def tasks(self) -> int:
+        return self.movies * self.steps
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a load cost."""
+
+    seconds: float
+    """From the first task begun to the last one completed, by the ledger."""
+    cpu_seconds: float
+    server_megabytes: float
+    processes: dict[str, float]
+    """CPU seconds by kind of process."""
+
+
+def write_session(folder: Path, movies: int) -> None:
+    """Movies of two frames of eight by eight pixels."""
+    (folder / "movies").mkdir(parents=True)
+    header = struct.pack("<10i", 8, 8, 2, 0, 0, 0, 0, 8, 8, 2) + struct.pack("<3f", 8, 8, 2) + bytes(12)
+    header = (header + struct.pack("<3i", 1, 2, 3)).ljust(208, b"\0") + b"MAP " + bytes([0x44, 0x44, 0, 0])
+    for number in range(movies):
+        (folder / f"movies/m{number:06d}.mrc").write_bytes(header.ljust(1024, b"\0") + bytes(128))
+    (folder / "session.json").write_text(json.dumps({"name": "load", "movies": "movies/*.mrc", "pixel_size": 1}))
+
+
+def make_recipe(steps: int) -> Recipe:
+    """Motion correction and as many power spectra as are wanted."""
+    named = {"motion_correction": {"backend": "instant"}}
+    named |= {
+        f"fft{number}": {"category": "fft", "backend": "instant", "params": {"salt": number}} for number in range(1, steps)
+    }
+    return Recipe.model_validate({"steps": named})
+
+
+async def work_through(folder: Path, load: Load) -> Measured:
+    home = Home.at(folder / "home")
+    home.prepare()
+    submission = Submission(folder=str(folder / "load"), recipe=make_recipe(load.steps), request="load")
+    async with run_locally(home, LocalPlan(slots=SLOTS)) as running:
+        client = await connect_bus(running.address, "benchmark")
+        try:
+            job = int(await ask_server(client, "api.submit", submission.model_dump_json().encode()))
+            while not await asyncio.to_thread(_is_done, home, job, load):
+                await asyncio.sleep(0.5)
+            processes = _measure_processes()
+            peak = _read_peak(running.supervisor.pids[SERVER])
+        finally:
+            await client.close()
+    began, ended = _read_times(home, job)
+    return Measured(ended - began, sum(processes.values()), peak, processes)
+
+
+def _is_done(home: Home, job: int, load: Load) -> bool:
+    ledger = Ledger.at(home.ledger)
+    with ledger.engine.connect() as connection:
+        query = select(func.count()).where(tasks.c.job_id == job, tasks.c.state == "completed")
+        done = connection.execute(query).scalar_one() == load.tasks
+    ledger.close()
+    return bool(done)
+
+
+def _read_times(home: Home, job: int) -> tuple[float, float]:
+    ledger = Ledger.at(home.ledger)
+    with ledger.engine.connect() as connection:
+        query = select(func.min(tasks.c.started_at), func.min(tasks.c.finished_at), func.max(tasks.c.finished_at))
+        began, first, ended = connection.execute(query.where(tasks.c.job_id == job)).one()
+    ledger.close()
+    return began or first, ended
+
+
+def _measure_processes() -> dict[str, float]:
+    kinds = {"nats-server": "bus", "platform.server": "server", "platform.worker": "worker", "backends.child": "children"}
+    used = dict.fromkeys(kinds.values(), 0.0)
+    for process in psutil.Process().children(recursive=True):
+        words = " ".join(process.cmdline())
+        for mark, kind in kinds.items():
+            if mark in words:
+                times = process.cpu_times()
+                used[kind] += times.user + times.system
+                break
+    return used
+
+
+def _read_peak(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def run(work: Path, quick: bool) -> list[Row]:
+    os.environ["MAGELLON_EXTRA_BACKENDS"] = instant_backends.ALL
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    loads = [Load(200, 5)] if quick else [Load(2000, 5), Load(10000, 10)]
+    rows = []
+    for load in loads:
+        folder = work / f"{load.tasks}"
+        write_session(folder / "load", load.movies)
+        start = time.perf_counter()
+        measured = asyncio.run(work_through(folder, load))
+        whole = time.perf_counter() - start
+        shares = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in measured.processes.items())
+        rows.append(
+            Row(
+                step="dispatch",
+                program=f"magellon, {load.tasks} tasks",
+                data=f"{load.movies} movies x {load.steps} steps, backends that return at once",
+                items=load.tasks,
+                seconds=measured.seconds / load.tasks,
+                cpu_seconds=measured.cpu_seconds / load.tasks,
+                peak_megabytes=measured.server_megabytes,
+                accuracy={"tasks/s": load.tasks / measured.seconds},
+                threads=SLOTS,
+                note=f"memory is the server's; CPU time in all: {shares}; with start and import {whole:.0f} s; open files at "
+                f"most {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}",
+            )
+        )
+    return rows

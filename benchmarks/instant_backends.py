@@ -1,0 +1,66 @@
+"""Backends that return at once, to measure what the engine itself costs."""
+
+from pathlib import Path
+
+from magellon.contracts import (
+    FFT,
+    MOTION_CORRECTION,
+    Backend,
+    Context,
+    FftInput,
+    FftOutput,
+    Micrograph,
+    MotionInput,
+    MotionOutput,
+    Params,
+)
+
+
+class InstantParams(Params):
+    """Nothing but what tells one step from another."""
+
+    salt: int = 0
+    """Changes the identity."""
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+class InstantMotion(Backend[MotionInput, InstantParams, MotionOutput]):
+    """Says that nothing moved."""
+
+    contract, name, Params = MOTION_CORRECTION, "instant", InstantParams
+
+    def run(self, input: MotionInput, params: InstantParams, context: Context) -> MotionOutput:
+        name = input.movie.name
+        image = Micrograph(name=name, path=_write(context.workdir / f"{name}.mrc", name), pixel_size=1, shape=(4, 4))
+        return MotionOutput(
+            micrograph=image,
+            unweighted=image,
+            even=None,
+            odd=None,
+            star=_write(context.workdir / f"{name}.star", name),
+            plot=_write(context.workdir / f"{name}_motion.png", name),
+            frames=2,
+            total_motion=1,
+            early_motion=1,
+            late_motion=1,
+        )
+
+
+class InstantFft(Backend[FftInput, InstantParams, FftOutput]):
+    """Writes a name where a picture should be."""
+
+    contract, name, Params = FFT, "instant", InstantParams
+
+    def run(self, input: FftInput, params: InstantParams, context: Context) -> FftOutput:
+        name = f"{input.micrograph.name}_fft{params.salt}.png"
+        return FftOutput(picture=_write(context.workdir / name, name))
+
+
+ALL = ",".join(
+    f"{cls.contract.category}.{cls.name}=benchmarks.instant_backends:{cls.__name__}" for cls in (InstantMotion, InstantFft)
+)
+"""For MAGELLON_EXTRA_BACKENDS, with the repository on PYTHONPATH."""

@@ -1,0 +1,1 @@
+"""`magellon up`: the server."""

@@ -1,0 +1,34 @@
+"""Paths that a request names must lie, with all links followed, in the folders the server was started for."""
+
+import asyncio
+
+from magellon.platform.pipeline.catalogue import read_catalogue
+from magellon.platform.pipeline.parameters import fill_parameters
+from magellon.platform.pipeline.recipe import Recipe, list_wanted
+from magellon.platform.server.http.services import Services
+from magellon.platform.server.submitting import Submission
+from magellon.platform.store.roots import confine_path
+
+
+async def check_submission_paths(served: Services, submission: Submission) -> None:
+    """Raises BadInput: the folder, a reference or a file of the recipe lies elsewhere."""
+    folder = confine_path(submission.folder, served.data)
+    acquisition = submission.acquisition
+    for reference in (acquisition.gain, acquisition.defects) if acquisition else ():
+        if reference:
+            confine_path(folder / reference, served.data)
+    await check_recipe_paths(served, submission.recipe)
+
+
+async def check_recipe_paths(served: Services, recipe: Recipe) -> None:
+    """Raises BadInput: a file among the parameters lies elsewhere, or the parameters are not allowed."""
+    catalogue = await asyncio.to_thread(read_catalogue, served.book.home.catalogue, list_wanted(recipe))
+
+    def visit(text: str) -> str:
+        return str(confine_path(text, served.data))
+
+    for key, step in recipe.steps.items():
+        category = step.category or key
+        fitting = [each for each in catalogue.values() if each.category == category and step.backend in (None, each.name)]
+        if len(fitting) == 1 and fitting[0].error is None:
+            fill_parameters(fitting[0], step.params, key, visit)

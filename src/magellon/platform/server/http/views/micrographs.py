@@ -1,0 +1,220 @@
+"""Micrographs with their numbers: filtered, sorted and counted by the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
+
+from magellon.errors import BadInput, NotThere
+from magellon.platform.server.http.paging import Page, Paging, make_page, read_cursor
+from magellon.platform.server.http.states import ShownState, is_shown_as, shown_state
+from magellon.platform.server.http.views.view import View
+from magellon.platform.server.metrics import METRICS
+from magellon.platform.store.schema import items, jobs, metrics, places, tasks
+
+MOST_BINS = 200
+
+
+class StepState(View):
+    """A step of one micrograph."""
+
+    task: int
+    state: ShownState
+    reason: str | None = None
+
+
+class MicrographView(View):
+    """A micrograph: a movie and all that was made of it."""
+
+    id: int = Field(examples=[3])
+    session: int
+    name: str = Field(examples=["FoilHole_1_Data_2"])
+    place: int | None
+    """The exposure it was taken at."""
+    problem: str | None
+    """Why its movie cannot be processed."""
+    metrics: dict[str, float] = Field(examples=[{"defocus": 12034.5, "resolution": 3.9, "picks": 212}])
+    """Of the current results."""
+    steps: dict[str, StepState]
+
+
+class Histogram(View):
+    """How a metric is distributed."""
+
+    metric: str = Field(examples=["defocus"])
+    unit: str = Field(examples=["Å"])
+    meaning: str
+    number: int
+    """Micrographs that have it."""
+    edges: tuple[float, ...]
+    """One more than counts."""
+    counts: tuple[int, ...]
+    median: float | None
+
+
+@dataclass(frozen=True)
+class MicrographFilter:
+    """Which micrographs are asked for."""
+
+    limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    """Metric > least and most value."""
+    name: str | None = None
+    place: int | None = None
+    state: ShownState | None = None
+    step: str | None = None
+
+
+def find_job(connection: Connection, session_id: int) -> int | None:
+    """The job whose results are shown."""
+    found: int | None = connection.execute(select(func.max(jobs.c.id)).where(jobs.c.session_id == session_id)).scalar()
+    return found
+
+
+def list_micrographs(
+    connection: Connection, session_id: int, paging: Paging, wanted: MicrographFilter, sort: str
+) -> Page[MicrographView]:
+    """In the order of `sort`: name, or a metric, `-` before it for the other way round; those that lack it come last.
+
+    Raises:
+        BadInput: no such metric, or a cursor of another order.
+    """
+    job = find_job(connection, session_id)
+    conditions = _filter(connection, session_id, job, wanted)
+    name = sort.removeprefix("-")
+    order = f"micrographs by {sort}"
+    if name == "name":
+        rows = _list_by_name(connection, conditions, paging, order, sort.startswith("-"))
+        return make_page(order, _describe(connection, job, rows), paging.limit, lambda each: (each.name,))
+    if name not in METRICS:
+        raise BadInput(f"sort = {sort!r}: must be name or one of {', '.join(METRICS)}, with - before it or not")
+    rows = _list_by_metric(connection, (job or 0, name, sort.startswith("-")), conditions, paging, order)
+    shown = _describe(connection, job, rows)
+    return make_page(
+        order, shown, paging.limit, lambda each: (0, each.metrics[name], each.id) if name in each.metrics else (1, 0.0, each.id)
+    )
+
+
+def _list_by_name(
+    connection: Connection, conditions: list[ColumnElement[bool]], paging: Paging, order: str, down: bool
+) -> Sequence[Row[Any]]:
+    query = select(items).where(*conditions).order_by(items.c.name.desc() if down else items.c.name).limit(paging.limit + 1)
+    position = read_cursor(order, paging.cursor, [str])
+    if position:
+        query = query.where(items.c.name < position[0] if down else items.c.name > position[0])
+    return connection.execute(query).all()
+
+
+def _list_by_metric(
+    connection: Connection, by: tuple[int, str, bool], conditions: list[ColumnElement[bool]], paging: Paging, order: str
+) -> list[Row[Any]]:
+    """First those that have the metric, along its index, then the others."""
+    job, name, down = by
+    part, value, number = read_cursor(order, paging.cursor, [int, float, int]) or (0, None, 0)
+    has = and_(metrics.c.job_id == job, metrics.c.name == name)
+    rows: list[Row[Any]] = []
+    if part == 0:
+        ordered = (metrics.c.value.desc(), metrics.c.item_id.desc()) if down else (metrics.c.value, metrics.c.item_id)
+        query = select(items).join(metrics, metrics.c.item_id == items.c.id).where(has, *conditions)
+        if value is not None:
+            beyond = metrics.c.value < value if down else metrics.c.value > value
+            next_id = metrics.c.item_id < number if down else metrics.c.item_id > number
+            query = query.where(beyond | ((metrics.c.value == value) & next_id))
+        rows += connection.execute(query.order_by(*ordered).limit(paging.limit + 1)).all()
+        number = 0
+    if len(rows) <= paging.limit:
+        lacking = ~select(metrics.c.item_id).where(has, metrics.c.item_id == items.c.id).exists()
+        query = select(items).where(lacking, items.c.id > number, *conditions)
+        rows += connection.execute(query.order_by(items.c.id).limit(paging.limit + 1 - len(rows))).all()
+    return rows
+
+
+def _filter(connection: Connection, session_id: int, job: int | None, wanted: MicrographFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [items.c.session_id == session_id]
+    for name, (least, most) in wanted.limits.items():
+        limited = select(metrics.c.item_id).where(metrics.c.job_id == (job or 0), metrics.c.name == name)
+        if least is not None:
+            limited = limited.where(metrics.c.value >= least)
+        if most is not None:
+            limited = limited.where(metrics.c.value <= most)
+        conditions.append(items.c.id.in_(limited))
+    if wanted.name is not None:
+        conditions.append(items.c.name.contains(wanted.name, autoescape=True))
+    if wanted.place is not None:
+        conditions.append(items.c.place_id.in_(_select_within(session_id, wanted.place)))
+    if wanted.state is not None:
+        in_state = select(tasks.c.item_id).where(tasks.c.job_id == (job or 0), is_shown_as(wanted.state))
+        if wanted.step is not None:
+            in_state = in_state.where(tasks.c.step == wanted.step)
+        conditions.append(items.c.id.in_(in_state.where(tasks.c.item_id.is_not(None))))
+    return conditions
+
+
+def _select_within(session_id: int, place: int) -> Select[Any]:
+    """A place and all that lie in it."""
+    within = select(places.c.id).where(places.c.session_id == session_id, places.c.id == place).cte("within", recursive=True)
+    below = select(places.c.id).join(within, places.c.parent_id == within.c.id)
+    return select(within.union(below).c.id)
+
+
+def get_micrograph(connection: Connection, micrograph_id: int) -> MicrographView:
+    """Raises NotThere."""
+    row = connection.execute(select(items).where(items.c.id == micrograph_id)).one_or_none()
+    if row is None:
+        raise NotThere(f"there is no micrograph {micrograph_id}")
+    return _describe(connection, find_job(connection, row.session_id), [row])[0]
+
+
+def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]]) -> list[MicrographView]:
+    numbers = [row.id for row in rows]
+    steps: dict[int, dict[str, StepState]] = {}
+    values: dict[int, dict[str, float]] = {}
+    for start in range(0, len(numbers), 500):
+        part = numbers[start : start + 500]
+        query = select(tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.reason, shown_state.label("shown"))
+        for row in connection.execute(query.where(tasks.c.job_id == job, tasks.c.item_id.in_(part)).order_by(tasks.c.id)):
+            steps.setdefault(row.item_id, {})[row.step] = StepState(task=row.id, state=row.shown, reason=row.reason)
+        measured = select(metrics).where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).order_by(metrics.c.name)
+        for row in connection.execute(measured):
+            values.setdefault(row.item_id, {})[row.name] = row.value
+    return [
+        MicrographView(
+            id=row.id, session=row.session_id, name=row.name, place=row.place_id, problem=row.problem,
+            metrics=values.get(row.id, {}), steps=steps.get(row.id, {}),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def make_histograms(
+    connection: Connection, session_id: int, wanted: MicrographFilter, names: Sequence[str], bins: int
+) -> list[Histogram]:
+    """One for each metric that any micrograph has; bins of equal width from the least to the most."""
+    job = find_job(connection, session_id)
+    conditions = _filter(connection, session_id, job, wanted)
+    found = []
+    for name in names:
+        query = select(metrics.c.value).where(metrics.c.job_id == job, metrics.c.name == name)
+        if len(conditions) > 1:
+            query = query.where(metrics.c.item_id.in_(select(items.c.id).where(*conditions)))
+        values = sorted(connection.execute(query).scalars())
+        found.append(_make_histogram(name, values, bins))
+    return found
+
+
+def _make_histogram(name: str, values: Sequence[float], bins: int) -> Histogram:
+    unit, meaning = METRICS[name]
+    if not values:
+        return Histogram(metric=name, unit=unit, meaning=meaning, number=0, edges=(), counts=(), median=None)
+    low, high = values[0], values[-1]
+    width = (high - low) / bins or 1.0 / bins
+    counts = [0] * bins
+    for value in values:
+        counts[min(int((value - low) / width), bins - 1)] += 1
+    middle = len(values) // 2
+    median = values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+    edges = tuple(low + width * number for number in range(bins + 1))
+    return Histogram(
+        metric=name, unit=unit, meaning=meaning, number=len(values), edges=edges, counts=tuple(counts), median=median
+    )
