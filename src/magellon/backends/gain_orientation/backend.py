@@ -1,7 +1,6 @@
 """The gain check: which of the eight orientations of the reference the raw movies show."""
 
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 import torch
@@ -21,11 +20,13 @@ from magellon.contracts import (
     Movie,
     Params,
 )
-from magellon.io.gain import read_gain, turn
+from magellon.io.gain import Flip, read_gain, turn
 from magellon.io.movie import open_movie
 from magellon.io.movie_header import MovieFormat, read_movie_header
 
-_ALL = (*product((0, 90, 180, 270), ("none",)), *product((0, 90), ("x", "y")))
+_ALL: tuple[tuple[int, Flip], ...] = (
+    (0, "none"), (90, "none"), (180, "none"), (270, "none"), (0, "x"), (90, "x"), (0, "y"), (90, "y"),
+)  # fmt: skip
 """The eight: a flip after half a turn is the other flip without it."""
 _EER_FRAMES = 40
 """Into which an EER movie's raw frames are summed on reading."""
@@ -53,7 +54,10 @@ class GainOrientationCheck(Backend[GainCheckInput, GainCheckParams, GainCheckOut
         checked = []
         for number, (gain, movies) in enumerate(sorted(groups.items(), key=lambda group: str(group[0].path))):
             context.progress(number / len(groups), gain.path.name)
-            checked.append(_check(gain, movies, params, context))
+            try:
+                checked.append(_check(gain, movies, params, context))
+            except BadInput as error:  # motion correction says so of each movie
+                context.log.warning("%s is not checked: %s", gain.path.name, error)
         return GainCheckOutput(gains=tuple(checked))
 
 
