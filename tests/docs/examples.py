@@ -5,7 +5,7 @@ A block fenced as `console` or `python` is run when the line before it is a comm
     <!-- test -->               run it as it is
     <!-- test: COMMANDS -->     run these commands instead (the same with smaller numbers); may go over several lines
 
-A page's examples run in order in one folder in which `session` is a small simulated session of two movies and `examples` is ours.
+A page's examples run in order, in one folder; `session` is a small simulated session of two movies, and `examples` is ours.
 """
 
 import re

@@ -215,6 +215,8 @@ async def _manage(engine: Engine, plugins: Path) -> None:
         return plugin["healthy"] and [worker["name"] for worker in plugin["workers"]] == list(names)
 
     await wait_for(lambda: have("zeta-plugin-1", "zeta-plugin-2"), "workers of its own, and the general one no more")
+    piece = await engine.ask(do="log", target="zeta-plugin")
+    assert any("zeta-plugin-1 serves fft/zeta" in line for line in piece["lines"])
     await engine.ask(do="scale", target="zeta-plugin", replicas=1)
     await wait_for(lambda: have("zeta-plugin-1"), "one less, which said good-bye")
 

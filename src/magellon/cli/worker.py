@@ -34,7 +34,7 @@ def _worker_flags(
         list[str] | None, make_option("Where a data root lies on this machine; may be repeated.", SITE, "NAME=DIR", "--root")
     ] = None,
     plugins: Annotated[
-        str, make_option("Categories or category/name, by commas.", WORK, "NAMES", "--plugins", default="all")
+        str, make_option("Plugins, categories or category/name, by commas.", WORK, "NAMES", "--plugins", default="all")
     ] = "",
     slots: Annotated[int | None, make_option("Tasks at a time.", WORK, "N", "--slots", default="one per core")] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads per task.", rich_help_panel=WORK)] = 1,

@@ -12,8 +12,8 @@ from magellon.backends.describe import describe_installed
 from magellon.backends.registry import Installed, find_backends, import_backend, load_backend
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
-from magellon.platform.pipeline.catalogue import list_backends, read_catalogue
-from magellon.platform.store.environments import CataloguePlace
+from magellon.platform.pipeline.catalogue import list_backends, map_pythons, read_catalogue
+from magellon.platform.store.environments import CataloguePlace, Environment
 
 
 @pytest.fixture
@@ -72,3 +72,15 @@ def test_the_catalogue_is_cached_until_a_package_changes(tmp_path: Path, monkeyp
     cache.write_text("{not json")
     with pytest.raises(BadInput, match="cannot be described"):
         read_catalogue(place, ["fft/fake"])
+
+
+def test_a_broken_plugin_takes_only_its_own_backends_down(tmp_path: Path) -> None:
+    environment = Environment(name="acme", version="1", source="acme", folder="plugin-1", backends=("fft/acme", "fft/fft"))
+    (tmp_path / "acme.json").write_text(environment.model_dump_json())
+    place = CataloguePlace(tmp_path / "cache", tmp_path)
+    assert "fft/acme" in list_backends(tmp_path)
+    found = read_catalogue(place, ["fft/acme"])
+    assert "plugin-1 is broken: backends cannot be described" in (found["fft/acme"].error or "")
+    assert found["fft/acme"].distribution == "acme 1"
+    assert map_pythons(tmp_path)["fft/fft"] == sys.executable, "of two backends of one name, Magellon's own wins"
+    assert "fft/acme" not in (tmp_path / "cache").read_text(), "what is repaired is seen at the next look"

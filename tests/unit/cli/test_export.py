@@ -171,6 +171,42 @@ def test_jobs_that_relion_added_stay(export: Export, tmp_path: Path) -> None:
     assert not (export.target / "Extract" / "job005" / "stale").exists()
 
 
+def test_an_export_that_was_cut_short_is_replaced(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of its entries lie there already; what a killed one leaves beside them is in nobody's way."""
+    (export.target / ".exporting-abc").mkdir()
+    assert check_target(export.target, export.session, overwrite=False) == ()
+
+    def move_one(source: Path, target: Path) -> Path:
+        if target.exists() or "default_pipeline" in target.name:
+            raise KeyboardInterrupt
+        shutil.move(source, target)
+        return target
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", move_one)
+        with pytest.raises(KeyboardInterrupt):
+            deliver_export(export, make_output(tmp_path / "work", LINKS))
+    assert (export.target / "Extract" / "job005").is_dir()
+    with pytest.raises(BadInput, match="not empty"):
+        check_target(export.target, export.session, overwrite=False)
+    again = Export(
+        export.session, export.target, export.home, "relion", {}, check_target(export.target, export.session, overwrite=True)
+    )
+    deliver_export(again, make_output(tmp_path / "work2", LINKS))
+    assert (export.target / "default_pipeline.star").is_file()
+
+
+def test_another_program_takes_the_folder_over(export: Export, tmp_path: Path) -> None:
+    deliver_export(export, make_output(tmp_path / "work", LINKS))
+    other = make_output(tmp_path / "work2", {"movies/m_1.tiff": "movies/m_1.tiff"})
+    shutil.rmtree(other.project)
+    other.project.mkdir()
+    (other.project / "particles.cs").write_text("rows")
+    earlier = check_target(export.target, export.session, overwrite=True)
+    deliver_export(Export(export.session, export.target, export.home, "cryosparc", {}, earlier), other)
+    assert {path.name for path in export.target.iterdir()} == {RECORD, "particles.cs", "movies"}
+
+
 def test_the_session_itself_is_no_target(export: Export, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="session's own folder"):
         check_target(export.session / "relion", export.session, overwrite=True)

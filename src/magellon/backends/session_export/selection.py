@@ -67,7 +67,7 @@ def select_session(session: Session, params: ExportParams, see: See = lambda pie
     selection.micrographs_left_out = len(names) - len(selection.micrographs)
     if not selection.micrographs:
         raise BadInput(f"{session.name}: none of {len(names)} micrographs is left ({_say(params)})")
-    if session.has_particles:
+    if session.particles:
         _look_at_particles(selection, see)
     elif params.classes or _conditions(params, PARTICLE_METRICS):
         raise BadInput(f"{session.name}: has no particles (yet), so that none can be chosen by class or score")
@@ -129,7 +129,7 @@ def _say(params: ExportParams) -> str:
 
 def _count_particles(session: Session) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys(session.micrographs(), 0))
-    if session.has_particles:
+    if session.particles:
         with session.open_particles() as stream:
             for piece in stream.pieces():
                 counts.update(piece.texts(NAME))

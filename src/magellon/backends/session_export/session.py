@@ -31,6 +31,8 @@ class Session:
     """By file, those of micrographs that exist."""
     optics: Mapping[str, StarTable]
     """By file, their optics tables."""
+    particles: Path | None = None
+    """The particle file itself, not the session's link to it, which may lead to a newer one before this one is read."""
     held: frozenset[str] = frozenset()
     """Names, without folder and suffix, of the micrographs that the filter holds back."""
     metrics: Mapping[str, dict[str, float]] = field(default_factory=dict)
@@ -39,10 +41,6 @@ class Session:
     @property
     def name(self) -> str:
         return self.folder.name
-
-    @property
-    def has_particles(self) -> bool:
-        return (self.folder / PARTICLES).exists()
 
     def micrographs(self) -> list[str]:
         """Every micrograph's name in the STAR files, in their order."""
@@ -57,7 +55,8 @@ class Session:
         return counts
 
     def open_particles(self) -> StarStream:
-        return StarStream(self.folder / PARTICLES, "particles")
+        assert self.particles is not None
+        return StarStream(self.particles, "particles")
 
 
 def read_session(folder: Path) -> Session:
@@ -66,6 +65,7 @@ def read_session(folder: Path) -> Session:
     Raises:
         BadInput: there are no results yet, or a file is damaged.
     """
+    particles = (folder / PARTICLES).resolve()
     tables, optics = {}, {}
     for file, block in _BLOCKS.items():
         if (folder / file).exists():
@@ -81,7 +81,9 @@ def read_session(folder: Path) -> Session:
         _add_motion(metrics, tables[CORRECTED], optics[CORRECTED])
     if FITTED in tables:
         _add_fits(metrics, tables[FITTED])
-    return Session(folder, tables, optics, _read_held(folder / "summary.json"), metrics)
+    return Session(
+        folder, tables, optics, particles if particles.exists() else None, _read_held(folder / "summary.json"), metrics
+    )
 
 
 def stem(name: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from magellon.cli.acquisition import make_option
 from magellon.cli.catalogue import choose_backend
 from magellon.cli.console import console, make_progress, stderr
-from magellon.cli.export.delivery import Export, check_target, deliver_export
+from magellon.cli.export.delivery import WORK_PREFIX, Export, check_target, deliver_export
 from magellon.contracts import SessionExportOutput
 from magellon.contracts.description import Description
 from magellon.errors import BadInput, Cancelled, MagellonError, Transient
@@ -77,7 +77,7 @@ def _export(export: Export, description: Description) -> SessionExportOutput:
     made = not export.target.exists()
     try:
         export.target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".exporting-", dir=export.target) as workdir:
+        with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=export.target) as workdir:
             output = asyncio.run(_compute(export, description, Path(workdir)))
             deliver_export(export, output)
     except OSError as error:

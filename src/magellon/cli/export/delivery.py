@@ -12,6 +12,8 @@ from magellon.contracts import SessionExportOutput
 from magellon.errors import BadInput
 
 RECORD = "magellon_export.json"
+WORK_PREFIX = ".exporting-"
+"""Of the folder in which an export is made; one that was killed leaves it behind."""
 _JOBS = {"Import", "MotionCorr", "CtfFind", "AutoPick", "Extract"}
 """RELION puts its own jobs beside ours: there it is the job's folder that belongs to the export, not the one above."""
 
@@ -41,7 +43,7 @@ def check_target(target: Path, session: Path, *, overwrite: bool) -> tuple[str, 
         raise BadInput(f"--out {target} is a file")
     if target.resolve().is_relative_to(session.resolve()):
         raise BadInput(f"--out {target} lies in the session's own folder")
-    if not target.exists() or not any(target.iterdir()):
+    if not target.exists() or all(path.name.startswith(WORK_PREFIX) for path in target.iterdir()):
         return ()
     if not overwrite:
         raise BadInput(f"--out {target} is not empty; --overwrite replaces an earlier export in it")
@@ -65,6 +67,7 @@ def deliver_export(export: Export, output: SessionExportOutput) -> None:
     in_the_way = [entry for entry in entries if os.path.lexists(export.target / entry) and entry not in export.earlier]
     if in_the_way:
         raise BadInput(f"{export.target / in_the_way[0]} is not from an earlier export; it is left alone, and nothing was done")
+    write_record(export, output, sorted({*export.earlier, *entries}))  # whatever happens now, the next one may replace it
     for entry in export.earlier:
         remove_entry(export.target, entry)
     for entry in entries:
@@ -126,6 +129,8 @@ def remove_entry(target: Path, entry: str) -> None:
         path.unlink()
     elif path.is_dir():
         shutil.rmtree(path)
+    if path.parent != target and path.parent.is_dir() and not any(path.parent.iterdir()):
+        path.parent.rmdir()
 
 
 def write_record(export: Export, output: SessionExportOutput, entries: list[str]) -> None:

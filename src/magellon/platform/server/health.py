@@ -64,6 +64,21 @@ class PluginStatus(Record):
     programs: tuple[ProgramState, ...]
     """Its workers of its own as the launcher sees them, with restarts and how they last ended."""
 
+    def hide_words(self) -> "PluginStatus":
+        """Without what workers said and where they are: their last words may name files of sessions that not everybody sees."""
+        backends = tuple(each.model_copy(update={"reason": _cut(each.reason)}) for each in self.backends)
+        hidden = {"source": "", "workers": (), "programs": (), "backends": backends}
+        return self.model_copy(update={**hidden, "reason": _join_reasons(backends)})
+
+
+def _join_reasons(backends: Sequence[BackendStatus]) -> str:
+    """Of those that are wanted and ill."""
+    return "; ".join(dict.fromkeys(backend.reason for backend in backends if backend.enabled and not backend.healthy))
+
+
+def _cut(reason: str) -> str:
+    return reason.partition(":")[0]
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -100,14 +115,13 @@ def _describe_plugin(facts: Facts, name: str, keys: Sequence[str]) -> PluginStat
     keys = sorted(keys, key=lambda key: (order.index(key.split("/")[0]) if key.split("/")[0] in order else len(order), key))
     backends = tuple(_describe_backend(facts, name, key, programs) for key in keys)
     serving = [sight for sight in facts.sights if set(sight.beat.backends) & set(keys)]
-    ill = [backend for backend in backends if backend.enabled and not backend.healthy]
     return PluginStatus(
         name=name,
         version=facts.catalogue[keys[0]].distribution.partition(" ")[2],
         environment=MAIN if environment is None else "shared" if environment.shared else "isolated",
         source=environment.source if environment else "",
-        healthy=not ill,
-        reason="; ".join(dict.fromkeys(backend.reason for backend in ill)),
+        healthy=all(backend.healthy or not backend.enabled for backend in backends),
+        reason=_join_reasons(backends),
         replicas=facts.launch.replicas.get(name),
         backends=backends,
         workers=tuple(_describe_worker(sight) for sight in serving),

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from magellon.contracts import Record
 from magellon.contracts.description import Description
-from magellon.errors import BadInput, NotThere, Transient
+from magellon.errors import BadInput, NotThere
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.bus.launching import SCALE_SUBJECT, STATE_SUBJECT, LaunchState, ScaleRequest
 from magellon.platform.pipeline.catalogue import read_catalogue
@@ -21,6 +21,7 @@ from magellon.platform.store.environments import list_environments
 _LAUNCHER_ANSWERS_WITHIN = 2.0
 _SCALED_WITHIN = 60.0
 _PIECE = 64 << 10
+_GENERAL_LOG = "worker.log"
 
 
 class PluginRequest(Record):
@@ -91,8 +92,7 @@ class Plugins:
         """Give a plugin so many workers of its own; None: none, and the general workers run it.
 
         Raises:
-            BadInput: the launcher refuses.
-            Transient: no launcher answers.
+            BadInput: the launcher refuses, or none answers.
         """
         plugin = await self.show(name)
         try:
@@ -104,7 +104,7 @@ class Plugins:
             payload = wish.model_dump_json().encode()
             answer = await self._dispatcher.client.request(SCALE_SUBJECT, payload, timeout=_SCALED_WITHIN)
         except BUS_ERRORS as error:
-            raise Transient("no launcher answers: workers can be started only where `magellon up` runs them") from error
+            raise BadInput("no launcher answers: workers can be started only where `magellon up` runs them") from error
         reply = json.loads(answer.data)
         if "refused" in reply:
             raise BadInput(reply["refused"])
@@ -198,13 +198,15 @@ def refuse_unusable(description: Description, settings: Any) -> None:
 
 
 def read_log(folder: Path, plugin: PluginStatus, source: str | None, after: int | None) -> LogPiece:
-    """A piece of one of a plugin's logs: those of its own workers, else those of the general workers, then what backends print.
+    """A piece of one of a plugin's logs: those of its own workers, then what its backends print there.
+
+    Without workers of its own, what the general workers' log says of its backends, then what all backends print there.
 
     Raises:
         NotThere: it has no such log.
     """
     workers = [program.name for program in plugin.programs]
-    logs = [f"{name}.log" for name in workers] if workers else ["worker.log"]
+    logs = [f"{name}.log" for name in workers] if workers else [_GENERAL_LOG]
     for name in workers or ["local"]:
         logs += sorted(path.name for path in folder.glob(f"{name}-[0-9]*.out"))
     logs = [name for name in logs if (folder / name).is_file()]
@@ -222,4 +224,7 @@ def read_log(folder: Path, plugin: PluginStatus, source: str | None, after: int 
     lines = whole.decode(errors="replace").splitlines()
     if after is None and begin:
         lines = lines[1:]  # cut by where reading began
+    if path.name == _GENERAL_LOG:
+        marks = [f"[{backend.key}]" for backend in plugin.backends]
+        lines = [line for line in lines if any(mark in line for mark in marks)]
     return LogPiece(sources=tuple(logs), source=path.name, lines=tuple(lines), next=begin + len(whole))

@@ -25,6 +25,7 @@ from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.server.watching import Watching
 from magellon.platform.sessions.found import has_unsaid_gain
 from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
@@ -49,8 +50,9 @@ class Hello(Record):
 class Reception:
     """Answers requests: `{"answer": ...}` or `{"refused": why}`."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, watching: Watching) -> None:
         self._dispatcher = dispatcher
+        self.watching = watching
         self._book = dispatcher.book
         self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
@@ -142,6 +144,8 @@ class Reception:
             renew_metrics(self._book, connection, job)
         self._dispatcher.note_change(job)
         self._dispatcher.ask_to_publish()
+        if submission.live:
+            self.watching.start_job(job)
         return job
 
     async def _summarise(self, data: bytes) -> Any:

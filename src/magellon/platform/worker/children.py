@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from magellon.platform.pipeline.catalogue import map_pythons
-from magellon.platform.store.environments import isolate_variables, mark_environments
+from magellon.platform.store.environments import isolate_variables, list_environments, mark_environments
 from magellon.platform.worker.child import Child, Done, Listener, Request
 
+OWN = "magellon"
 _MOST_WARM = 4
 """Children that wait for more of their environment's tasks; one more, and the one that waited longest goes."""
 
@@ -27,6 +28,11 @@ class PythonFinder:
     def find(self, category: str, backend: str) -> str:
         """The Python of a backend's environment; ours for one that nobody knows, which then says so itself."""
         return self.list_all().get(f"{category}/{backend}", sys.executable)
+
+    def list_plugins(self, names: Sequence[str]) -> set[str]:
+        """Backends that plugins of these names bring, as `category/name`; `magellon` is what our own environment brings."""
+        own = {key for key, python in self.list_all().items() if python == sys.executable} if OWN in names else set()
+        return own | {key for each in list_environments(self._plugins) if each.name in names for key in each.backends}
 
     def list_all(self) -> dict[str, str]:
         """By `category/name`."""

@@ -17,7 +17,7 @@ class Served:
 
     finder: PythonFinder
     only: Sequence[str] = ()
-    """Categories or `category/name`; none: all."""
+    """Plugins, categories or `category/name`; none: all."""
     assignments: Path | None = None
     """File of the launcher that says which backends have workers of their own; looked at again when it changes."""
     _mark: int = -1
@@ -27,7 +27,8 @@ class Served:
         """`category/name`, in order."""
         keys = self.finder.list_all()
         if self.only:
-            return tuple(key for key in keys if {key, key.split("/")[0]} & set(self.only))
+            wanted = {*self.only, *self.finder.list_plugins(self.only)}
+            return tuple(key for key in keys if {key, key.split("/")[0]} & wanted)
         return tuple(key for key in keys if key not in self._read_assigned())
 
     def _read_assigned(self) -> set[str]:

@@ -95,6 +95,7 @@ class Worker:
         """
         self._roots = await self._refresh_roots()
         await self._try_environments()
+        log.info("%s serves %s, %d tasks at a time", self.name, ", ".join(self._backends) or "nothing", self._slots)
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
         try:
@@ -271,6 +272,8 @@ class Worker:
         def listen(kind: str, fraction: float, text: str) -> None:
             if kind == "progress":
                 job.fraction = fraction
+            elif kind == "log" and text:
+                log.info("%s: %s", _name(task), text)
             job.said = text or job.said
 
         try:
@@ -309,6 +312,7 @@ class Worker:
     async def _report_failure(self, job: Job, kind: str, message: str, traceback: str) -> None:
         known: FailureKind = kind if kind in ("bad_input", "transient", "cancelled") else "defect"  # type: ignore[assignment]
         async for task in self._tasks_of(job):
+            log.warning("%s: %s: %s", _name(task), known, message)
             failed = Failed(
                 task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback
             )
@@ -319,6 +323,11 @@ class Worker:
         if not _find_root_names(task) <= {HOME_ROOT, *self._roots.folders}:
             self._roots = await self._refresh_roots()
         return self._roots
+
+
+def _name(task: Task) -> str:
+    """As lines of the log begin, so that those of one backend can be found."""
+    return f"[{task.category}/{task.backend}] {task.label}"
 
 
 def _find_root_names(task: Task) -> set[str]:

@@ -8,6 +8,8 @@ import pytest
 from exported_session import BOX, NAMES, PARTICLES, make_home
 from magellon.backends.session_export.conditions import Condition, parse_conditions
 from magellon.backends.session_export.relion import RelionExport, RelionExportParams
+from magellon.backends.session_export.selection import select_session
+from magellon.backends.session_export.session import read_session
 from magellon.contracts import BadInput, Context, SessionExportInput, SessionExportOutput
 from magellon.io.star import StarTable, read_star, write_star
 from magellon.testing import check_backend
@@ -217,6 +219,15 @@ def test_a_session_that_has_no_results_yet(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     with pytest.raises(BadInput, match="new: nothing to export"):
         export(tmp_path / "new", tmp_path)
+
+
+def test_a_session_that_moves_on_meanwhile_is_exported_as_it_was(tmp_path: Path) -> None:
+    """The particle file is read twice; between, the session's link may come to lead to a newer one."""
+    session = make_home(tmp_path / "home")
+    selection = select_session(read_session(session), RelionExportParams())
+    (session / "particles.star").unlink()
+    (session / "particles.star").write_text("data_particles\nloop_\n_rlnMicrographName\n")
+    assert sum(piece.rows for piece in selection.iterate()) == selection.particles == 9
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

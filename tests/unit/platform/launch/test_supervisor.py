@@ -52,3 +52,31 @@ def test_a_state_folder_has_one_holder(tmp_path: Path) -> None:
             pass
 
     asyncio.run(work())
+
+
+def test_what_is_not_vital_is_given_up_alone_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("magellon.platform.launch.supervisor._GIVE_UP_AFTER", 3)
+    monkeypatch.setattr("magellon.platform.launch.supervisor._SHORTEST_DELAY", 0.01)
+
+    async def work() -> None:
+        supervisor = Supervisor()
+        await supervisor.keep(Program("one", SLEEP, tmp_path / "one.log"))
+        crash = Program("two", ["sh", "-c", "echo no GPU; exit 3"], tmp_path / "two.log", vital=False, plugin="acme")
+        await supervisor.keep(crash)
+        while supervisor.list_states()[1].condition != "given up":
+            await asyncio.sleep(0.01)
+        one, two = supervisor.list_states()
+        assert (one.condition, one.restarts, one.plugin) == ("running", 0, "")
+        assert (two.plugin, two.restarts, two.reason) == ("acme", 2, "ended with status 3: no GPU")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(supervisor.wait_for_failure(), 0.05)
+        await supervisor.keep(Program("two", SLEEP, tmp_path / "two.log", vital=False, plugin="acme"))
+        two = supervisor.list_states()[1]
+        assert (two.condition, two.restarts, two.reason) == ("running", 0, ""), "asked for again, it starts anew"
+        process = psutil.Process(two.pid)
+        await supervisor.drop("two")
+        assert not psutil.wait_procs([process], timeout=3)[1]
+        assert [state.name for state in supervisor.list_states()] == ["one"]
+        await supervisor.stop()
+
+    asyncio.run(work())

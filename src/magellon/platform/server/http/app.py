@@ -19,6 +19,7 @@ from magellon.platform.server.http.routes import (
     login,
     micrographs,
     people,
+    plugins,
     sessions,
     tasks,
     tiles,
@@ -31,7 +32,7 @@ DESCRIPTION = """Sessions, jobs, tasks and results of Magellon.
 
 Lists come in pages: give `next` of one page as `cursor` for the next. Errors are problem details (RFC 9457). Every request but
 `health` carries a token: `Authorization: Bearer TOKEN`."""
-_ROUTERS = (health, sessions, jobs, tasks, micrographs, tiles, artefacts, backends, events, login, people)
+_ROUTERS = (health, sessions, jobs, tasks, micrographs, tiles, artefacts, backends, plugins, events, login, people)
 
 
 def create_app(services: Services, settings: ProtectionSettings | None = None) -> FastAPI:
