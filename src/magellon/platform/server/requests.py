@@ -17,6 +17,7 @@ from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import GAIN_CHECK_CATEGORY, add_gain_check, list_wanted
+from magellon.platform.server.cleaning import CleanRequest, clean_home
 from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
@@ -66,6 +67,7 @@ class Reception:
             "api.summary": self._summarise,
             "api.plugins": self._plugins.answer,
             "api.demand": self._count,
+            "api.clean": self._clean,
         }
 
     async def open(self) -> None:
@@ -158,3 +160,7 @@ class Reception:
     async def _count(self, data: bytes) -> Any:
         with self._book.ledger.transaction() as connection:
             return [demand.model_dump() for demand in count_demand(connection)]
+
+    async def _clean(self, data: bytes) -> Any:
+        living = {beat.worker for beat in self._dispatcher.watch.list_beats()}
+        return (await clean_home(self._book, CleanRequest.model_validate_json(data), living)).model_dump()
