@@ -34,8 +34,6 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
         urgent = job.priority > 0
         facts = book.job(connection, job.id)
         for category, backend in sorted({(step.category, step.backend) for step in facts.plan.steps}):
-            if category == PREVIEW.category:
-                continue
             lane = (category, backend, urgent)
             room = book.policy.window - waiting[lane]
             if room > 0:
@@ -90,8 +88,7 @@ def _build_tasks(book: Book, connection: Connection, job: JobFacts, rows: Sequen
     upstream = _fetch_upstream(book, connection, job, list(items))
     built = []
     for row in rows:
-        on_request = row.category == PREVIEW.category and row.inputs is not None
-        step = PlannedStep.model_validate(row.inputs) if on_request else job.plan.step(row.step)
+        step = PlannedStep.model_validate(row.inputs) if row.category == PREVIEW.category else job.plan.step(row.step)
         known = _describe_task(job, step, row, items[row.item_id].name if row.item_id else None)
         if step.sample is not None:
             built.append(Task(**known, **_give_survey(book, connection, job, step, row), urgent=urgent))
