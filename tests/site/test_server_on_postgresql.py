@@ -1,4 +1,4 @@
-"""The server's own tests, run again with their ledgers on PostgreSQL: queries, pages, filters, histograms, cleaning, control."""
+"""The server's own tests, run again with their ledgers on PostgreSQL: queries, pages, filters, cleaning, control."""
 
 import os
 import subprocess
