@@ -54,6 +54,7 @@ bench: $(TESTED)  ## time and accuracy of each step, with peer programs beside i
 
 docs: $(INSTALLED)  ## the reference pages that are generated
 	$(BIN)/magellon backends --markdown > docs/reference/backends.md
+	$(BIN)/python -m magellon.cli.up.reference > docs/reference/http-api.md
 
 clean:  ## remove the environment, the demo and what tools leave behind
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -64,7 +65,20 @@ def note(step: str, name: str, params: FakeParams) -> None:
     if diary:
         with open(diary, "a") as file:
             file.write(f"{time.time():.3f} {step} {name}\n")
+    run_out_of_memory_if_asked()
     time.sleep(params.seconds)
+
+
+def run_out_of_memory_if_asked() -> None:
+    """One process of those that see the order takes it."""
+    order = Path(os.environ.get("FAKE_FAULTS") or "/nonexistent") / "memory"
+    try:
+        order.rename(order.with_name(f"memory.{os.getpid()}"))
+    except OSError:
+        return
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
+    bytearray(1 << 30)
 
 
 class FakeMotion(Backend[MotionInput, FakeParams, MotionOutput]):
@@ -231,6 +245,7 @@ class Naughty(Backend[FftInput, Behaviour, FftOutput]):
             "crash": lambda: os.kill(os.getpid(), 11),
             "exit": lambda: os._exit(3),
             "sleep": lambda: time.sleep(60),
+            "native": lambda: pow(3, 1 << 40),  # one call into C that keeps the interpreter's lock for hours
             "external": lambda: context.command(["sleep", "60"]),
             "print": lambda: (print("noise"), subprocess.run(["echo", "more"], check=True), sys.stdout.flush()),
             "progress": lambda: context.progress(0.5, "half"),

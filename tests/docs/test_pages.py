@@ -15,6 +15,7 @@ from magellon.cli.catalogue import choose_backend, read_descriptions
 from magellon.cli.reference import format_reference
 from magellon.cli.run.command import make_command
 from magellon.cli.simulate import make_command as make_simulate_command
+from magellon.cli.up.reference import make_page
 from magellon.platform.pipeline.filter import Thresholds
 from magellon.platform.sessions.definition import SessionFile
 
@@ -109,6 +110,11 @@ def test_the_filter_is_described_completely() -> None:
     page = (ROOT / "docs" / "reference" / "recipes.md").read_text()
     for name in Thresholds.model_fields:
         assert f"`{name}`" in page
+
+
+def test_the_page_of_the_http_api_is_current() -> None:
+    page = (ROOT / "docs" / "reference" / "http-api.md").read_text()
+    assert page == make_page(), "run `make docs`"
 
 
 def test_every_command_is_in_the_reference() -> None:

@@ -24,7 +24,9 @@ from magellon.backends.registry import load_backend
 from magellon.contracts import Backend, Context, Contract, Record
 from magellon.errors import BadInput, Cancelled, Transient
 
-_TRANSIENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_TRANSIENT_ERRNOS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+}  # fmt: skip
 _REPORT_INTERVAL = 0.2
 
 

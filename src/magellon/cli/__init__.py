@@ -6,6 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from magellon.cli.backends import list_backends
+from magellon.cli.clean import clean_home
 from magellon.cli.console import say_error
 from magellon.cli.demo.command import run_demo
 from magellon.cli.doctor.command import run_doctor
@@ -39,6 +40,7 @@ app.command("doctor")(run_doctor)
 app.command("show")(show_file)
 app.command("demo")(run_demo)
 app.command("worker")(run_worker)
+app.command("clean")(clean_home)
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(user_app, name="user")
 

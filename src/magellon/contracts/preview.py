@@ -29,5 +29,7 @@ class PreviewOutput(Record):
     """Of each level, shown as black and white."""
 
 
-PREVIEW = Contract("preview", PreviewInput, PreviewOutput, sources={"micrograph": "motion_correction.micrograph"})
+PREVIEW = Contract(
+    "preview", PreviewInput, PreviewOutput, sources={"micrograph": "motion_correction.micrograph"}, on_demand=True
+)
 """Made when somebody looks, not by a recipe."""

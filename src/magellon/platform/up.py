@@ -13,6 +13,7 @@ from pathlib import Path
 from magellon.errors import BadInput
 from magellon.platform.bus.access import find_bus
 from magellon.platform.launch.local import LocalPlan, Site, run_locally
+from magellon.platform.launch.slurm import SlurmPlan
 from magellon.platform.people.start_token import renew_start_token
 from magellon.platform.server.http.settings import ADDRESS_FILE, WebSettings
 from magellon.platform.server.policy import Policy
@@ -44,6 +45,8 @@ class UpOptions:
     """Tasks at a time on this machine; 0: none here."""
     threads: int = 1
     device: str = "auto"
+    slurm: SlurmPlan | None = None
+    """Workers as pilots; then none on this machine unless `workers` says so."""
     policy: Policy = field(default_factory=Policy)
 
 
@@ -80,7 +83,8 @@ async def serve(options: UpOptions, greet: Callable[[Opened], None]) -> None:
     home = Home.at(options.home, options.state)
     home.prepare()
     web = plan_web(options, home)
-    slots = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
+    by_default = 0 if options.slurm else len(os.sched_getaffinity(0))
+    slots = by_default if options.workers is None else options.workers
     if slots < 0:
         raise BadInput(f"--workers {slots}: must be at least 0")
     plan = LocalPlan(
@@ -94,7 +98,7 @@ async def serve(options: UpOptions, greet: Callable[[Opened], None]) -> None:
         web=web.model_dump_json(),
     )
     find_database(options.database)  # says now what is wrong with it
-    site = Site(find_bus(options.bus, options.bus_ca, options.bus_credentials), options.database)
+    site = Site(find_bus(options.bus, options.bus_ca, options.bus_credentials), options.database, options.slurm)
     (home.state / ADDRESS_FILE).unlink(missing_ok=True)
     token = renew_start_token(home.state)
     async with run_locally(home, plan, site) as running:

@@ -1,19 +1,23 @@
 """The command `magellon up`."""
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from magellon.cli.acquisition import collect_flags, make_option
 from magellon.cli.console import console
 
 if TYPE_CHECKING:
+    from magellon.platform.launch.slurm import SlurmPlan
     from magellon.platform.up import Opened
 
-WHERE, SITE, RUNNING = "Home and address", "A site", "Running"
+WHERE, SITE, RUNNING, SLURM = "Home and address", "A site", "Running", "Workers by SLURM"
 
 
-def serve_home(
+def _own_flags(
     home: Annotated[Path, typer.Option(metavar="DIR", help="Where results are kept.", rich_help_panel=WHERE)] = Path(
         "~/magellon"
     ),
@@ -50,28 +54,62 @@ def serve_home(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads per task.", rich_help_panel=RUNNING)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)] = "auto",
-) -> None:
+) -> None: ...
+
+
+def _slurm_flags(
+    launcher: Annotated[
+        Literal["local", "slurm"], typer.Option(help="Where workers come from.", rich_help_panel=SLURM)
+    ] = "local",
+    slurm_pilots: Annotated[int, typer.Option(min=1, metavar="N", help="Batch jobs at a time.", rich_help_panel=SLURM)] = 4,
+    slurm_cpus: Annotated[int, typer.Option(min=1, metavar="N", help="Cores of each.", rich_help_panel=SLURM)] = 8,
+    slurm_gpus: Annotated[int, typer.Option(min=0, metavar="N", help="GPUs of each.", rich_help_panel=SLURM)] = 0,
+    slurm_memory: Annotated[str | None, make_option("Memory of each, such as 32G.", SLURM, "SIZE", "--slurm-memory")] = None,
+    slurm_minutes: Annotated[int, typer.Option(min=2, metavar="N", help="Time limit of each.", rich_help_panel=SLURM)] = 240,
+    slurm_margin: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Before it, no more tasks are taken.", rich_help_panel=SLURM)
+    ] = 300.0,
+    slurm_idle: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Without a task, a batch job ends.", rich_help_panel=SLURM)
+    ] = 120.0,
+    slurm_partition: Annotated[str | None, make_option("Of sbatch.", SLURM, "NAME", "--slurm-partition")] = None,
+    slurm_account: Annotated[str | None, make_option("Of sbatch.", SLURM, "NAME", "--slurm-account")] = None,
+    slurm_qos: Annotated[str | None, make_option("Of sbatch.", SLURM, "NAME", "--slurm-qos")] = None,
+    slurm_constraint: Annotated[str | None, make_option("Of sbatch.", SLURM, "TEXT", "--slurm-constraint")] = None,
+    slurm_plugins: Annotated[
+        str, make_option("Categories or category/name, by commas.", SLURM, "NAMES", "--slurm-plugins", default="all")
+    ] = "",
+    slurm_root: Annotated[
+        list[str] | None, make_option("Where a data root lies on the nodes.", SLURM, "NAME=DIR", "--slurm-root")
+    ] = None,
+) -> None: ...
+
+
+def serve_home(**values: Any) -> None:
     """Start the server and keep it running: sessions are submitted and followed over HTTP.
 
     It prints its address and how to log in. Ctrl-C ends it; started again, it goes on where it was.
     """
     from magellon.platform.up import UpOptions, serve_home
 
+    names = ("home", "state", "host", "port", "database", "workers", "threads", "device")
     options = UpOptions(
-        home=home,
-        state=state,
-        host=host,
-        port=port,
-        data=tuple(data or ()),
-        bus=nats,
-        bus_ca=nats_ca,
-        bus_credentials=nats_credentials,
-        database=database,
-        workers=workers,
-        threads=threads,
-        device=device,
+        **{name: values[name] for name in names},
+        data=tuple(values["data"] or ()),
+        bus=values["nats"],
+        bus_ca=values["nats_ca"],
+        bus_credentials=values["nats_credentials"],
+        slurm=plan_pilots(values) if values["launcher"] == "slurm" else None,
     )
     serve_home(options, greet)
+
+
+def plan_pilots(values: Mapping[str, Any]) -> "SlurmPlan":
+    """What `--slurm-*` say."""
+    from magellon.platform.launch.slurm import SlurmPlan
+
+    given = {name.removeprefix("slurm_"): value for name, value in values.items() if name.startswith("slurm_")}
+    return SlurmPlan(most=given.pop("pilots"), roots=tuple(given.pop("root") or ()), **given)
 
 
 def greet(opened: "Opened") -> None:
@@ -81,3 +119,6 @@ def greet(opened: "Opened") -> None:
         console.print(f"Log in with the token {opened.token}", markup=False, soft_wrap=True)
     console.print(f"The token of this start is in {opened.token_file}; Ctrl-C ends the server.", markup=False, soft_wrap=True)
     console.file.flush()
+
+
+serve_home.__signature__ = inspect.Signature(collect_flags(_own_flags, _slurm_flags))  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from magellon.platform.server.http.settings import WebSettings
 from magellon.platform.server.outages import refuse_second_server, work_through_outages
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
+from magellon.platform.server.watching import Watching
 from magellon.platform.store.engines import find_database
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
@@ -53,7 +54,8 @@ async def serve(
     dispatchers.append(dispatcher)
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
 
-    reception = Reception(dispatcher)
+    watching = Watching(dispatcher)
+    reception = Reception(dispatcher, watching)
     opened = contextlib.AsyncExitStack()
     open_web = [web] if web else []
 
@@ -64,7 +66,9 @@ async def serve(
             from magellon.platform.server.http.serving import serve_web  # noqa: PLC0415 # FastAPI, where it is wanted
 
             await opened.enter_async_context(serve_web(dispatcher, reception, open_web.pop()))
-        await dispatcher.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            group.create_task(watching.run())
 
     running = asyncio.create_task(work_through_outages(dispatcher.book, run))
     loop = asyncio.get_running_loop()

@@ -147,6 +147,8 @@ def _advance_gathers(book: Book, connection: Connection, job: JobFacts, revised:
     open_item = open_item.where(tasks.c.category != PREVIEW.category)  # made for people, not for results
     found = connection.execute(of_job.where(tasks.c.item_id.is_(None)))
     rows = {row.step: row for row in found if row.step in {step.key for step in job.plan.gathers}}
+    if job.live:
+        return _advance_live_gathers(book, connection, job, list(rows.values()))
     if revised:
         _revive_gathers(connection, [row.id for row in rows.values() if row.state == "cancelled"])
         rows = {row.step: row for row in connection.execute(of_job.where(tasks.c.id.in_([row.id for row in rows.values()])))}
@@ -164,6 +166,26 @@ def _advance_gathers(book: Book, connection: Connection, job: JobFacts, revised:
     ]
 
 
+def _advance_live_gathers(book: Book, connection: Connection, job: JobFacts, rows: list[Row[Any]]) -> list[int]:
+    """While movies come, a gather takes those that are settled, now and then; what it made before stays until it is done."""
+    open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
+    busy = connection.execute(open_item.limit(1)).first() is not None
+    settled_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.step == job.plan.item_steps[-1].key)
+    if connection.execute(settled_item.where(tasks.c.state.not_in(OPEN)).limit(1)).first() is None:
+        return []
+    if any(row.state in ("pending", "running") for row in rows):
+        book.late_gathers.add(job.id)
+        return []
+    if book.put_off_gathers(job.id, book.policy.gather_interval if busy else book.policy.gather_pause):
+        return []
+    settled = settle_items(connection, job)
+    if not any(item.completed for item in settled):
+        return []
+    inputs = list_gather_inputs(job.plan, settled)
+    made = (_advance_gather(connection, row, identify_gather(job.plan, job.plan.step(row.step), inputs)) for row in rows)
+    return [number for number in made if number is not None]
+
+
 def _revive_gathers(connection: Connection, numbers: list[int]) -> None:
     if numbers:
         connection.execute(update(tasks).where(tasks.c.id.in_(numbers)).values(**FRESH))
@@ -179,7 +201,7 @@ def _advance_gather(connection: Connection, row: Row[Any], identity: str) -> int
 
 
 def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
-    """All items of a job with what was completed for them and why they are held."""
+    """All items of a job with what was completed for them and why they are held; in a live session those that are settled."""
     query = (
         select(items.c.name, items.c.movie, items.c.identity.label("movie_identity"), tasks.c.step, tasks.c.state,
                tasks.c.reason, tasks.c.identity)
@@ -187,7 +209,10 @@ def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
         .where(tasks.c.job_id == job.id)
     )  # fmt: skip
     found: dict[str, dict[str, Any]] = {}
+    unsettled: set[str] = set()
     for row in connection.execute(query):
+        if job.live and row.state in OPEN:
+            unsettled.add(row.name)
         item = found.setdefault(
             row.name, {"movie": row.movie, "movie_identity": row.movie_identity, "completed": {}, "held": ()}
         )
@@ -195,7 +220,7 @@ def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
             item["completed"][row.step] = row.identity
         elif row.state == "held":
             item["held"] = (row.reason,)
-    return [SettledItem(name=name, **values) for name, values in sorted(found.items())]
+    return [SettledItem(name=name, **values) for name, values in sorted(found.items()) if name not in unsettled]
 
 
 def count_states(connection: Connection, job_id: int) -> dict[str, dict[str, int]]:

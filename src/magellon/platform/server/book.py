@@ -30,6 +30,8 @@ class JobFacts:
     id: int
     plan: Plan
     session: str
+    live: bool = False
+    """Whether movies still come."""
 
 
 @dataclass
@@ -40,6 +42,9 @@ class Book:
     home: Home
     policy: Policy
     store: ResultStore
+    late_gathers: set[int] = field(default_factory=set)
+    """Jobs of live sessions whose gathers were put off."""
+    _gathered: dict[int, float] = field(default_factory=dict)
     loosened: set[int] = field(default_factory=set)
     """Jobs whose session may hold links to what is no longer wanted, or lack some: looked through when they are settled."""
     _jobs: dict[int, JobFacts] = field(default_factory=dict)
@@ -48,9 +53,9 @@ class Book:
 
     def job(self, connection: Connection, job_id: int) -> JobFacts:
         if job_id not in self._jobs:
-            query = select(jobs.c.plan, sessions.c.name).join(sessions).where(jobs.c.id == job_id)
+            query = select(jobs.c.plan, sessions.c.name, sessions.c.live).join(sessions).where(jobs.c.id == job_id)
             row = connection.execute(query).one()
-            self._jobs[job_id] = JobFacts(job_id, Plan.model_validate(row.plan), row.name)
+            self._jobs[job_id] = JobFacts(job_id, Plan.model_validate(row.plan), row.name, row.live is not None)
         return self._jobs[job_id]
 
     def forget_job(self, job_id: int) -> None:
@@ -69,6 +74,17 @@ class Book:
         except BaseException:
             self.forget_job(job_id)
             raise
+
+    def put_off_gathers(self, job_id: int, pause: float) -> bool:
+        """Whether less than this pause has passed since the gathers of a live session were looked at; then ask again later."""
+        now = time.monotonic()
+        early = now - self._gathered.get(job_id, -pause) < pause
+        if early:
+            self.late_gathers.add(job_id)
+        else:
+            self._gathered[job_id] = now
+            self.late_gathers.discard(job_id)
+        return early
 
     @staticmethod
     def now() -> float:

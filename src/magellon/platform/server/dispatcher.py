@@ -232,13 +232,19 @@ class Dispatcher:
                 due = self._progress_at.get(job, 0.0) + (0.0 if job in self._dirty else _PROGRESS_REMINDER)
                 if now < due:
                     continue
-                progress = make_progress(connection, self.book.job(connection, job), self.watch)
+                facts = self.book.job(connection, job)
+                progress = make_progress(connection, facts, self.watch)
                 if progress.settled and job in self.book.loosened and not self._relink(connection, job):
                     progress = progress.model_copy(update={"settled": False})
                 self._dirty.discard(job)
                 self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
                 told.append(progress)
         return told
+
+    def take_in(self, job: int) -> None:
+        """Movies came to a live session: publish what is due."""
+        self.note_change(job)
+        self.ask_to_publish()
 
     def _relink(self, connection: Connection, job: int) -> bool:
         """Make the links right that could not be made when they were due, or that a change left behind."""

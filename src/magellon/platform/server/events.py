@@ -104,7 +104,7 @@ def _enter_failed(policy: Policy, connection: Connection, event: Failed, now: fl
         "sequence": None,
     }
     if event.kind == "cancelled" or failures < most:
-        delay = policy.transient_delay * 2 ** (failures - 1) if event.kind == "transient" else 0.0
+        delay = min(policy.transient_delay * 2 ** (failures - 1), policy.longest_delay) if event.kind == "transient" else 0.0
         values.update(state="pending", not_before=now + delay)
     else:
         values.update(state="failed", finished_at=now)

@@ -1,7 +1,7 @@
 """What people use of the results: `HOME/sessions/NAME/`, links into `HOME/results`, always to whole and current ones."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,18 @@ def relink_session(book: Book, connection: Connection, job_id: int) -> None:
         wanted.update(_list_links(book, row, outputs[row.identity]))
     for link, target in wanted.items():
         link_atomically(f"{folder}/{link}", target, str(book.home.root))
+    folder.mkdir(parents=True, exist_ok=True)  # of a session without movies yet
     for link in _find_links(folder):
         if link not in wanted:
             (folder / link).unlink(missing_ok=True)
+
+
+def link_movies(book: Book, connection: Connection, job_id: int, item_ids: Collection[int]) -> None:
+    """Link these items' raw movies."""
+    folder = book.home.sessions / book.job(connection, job_id).session
+    for part in split(list(item_ids)):
+        for link, target in _list_movie_links(book, connection, job_id, part).items():
+            link_atomically(folder / link, target, book.home.root)
 
 
 def _find_links(folder: Path) -> list[str]:
@@ -74,12 +83,14 @@ def _is_ours(entry: Path, folder: Path) -> bool:
     return in_movies or "/results/" in f"/{os.readlink(entry)}"
 
 
-def _list_movie_links(book: Book, connection: Connection, job_id: int) -> dict[str, Path]:
+def _list_movie_links(
+    book: Book, connection: Connection, job_id: int, item_ids: Collection[int] | None = None
+) -> dict[str, Path]:
     """Movies under their names in the session, gains and defect lists under their file names."""
     known = book.map_roots(connection)
     links: dict[str, Path] = {}
     query = select(items.c.name, items.c.movie).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job_id)
-    for row in connection.execute(query):
+    for row in connection.execute(query if item_ids is None else query.where(items.c.id.in_(item_ids))):
         movie = Movie.model_validate(row.movie).map_paths(known.resolve)
         links[f"{MOVIES_FOLDER}/{movie.name}{movie.path.suffix}"] = movie.path
         for reference in (movie.gain.path if movie.gain else None, movie.defects):

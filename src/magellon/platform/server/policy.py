@@ -9,6 +9,7 @@ class Policy(Record):
     transient_attempts: int = 5
     transient_delay: float = 2.0
     """Seconds before the second attempt; doubled each time."""
+    longest_delay: float = 60.0
     defect_attempts: int = 2
     lost_attempts: int = 3
     """Lost workers after which a task is given up: it may be what kills them."""
@@ -18,10 +19,9 @@ class Policy(Record):
     forgotten_after: float = 10.0
     """Seconds after which a running task that its living worker no longer mentions counts as forgotten."""
     reconcile_interval: float = 60.0
+    gather_interval: float = 300.0
+    """Seconds between two versions of a live session's STAR files while movies are being processed."""
+    gather_pause: float = 20.0
+    """And while there is nothing else to do."""
     window: int = 200
     """Tasks of one backend that wait on the bus at most; order and priority are decided in the ledger."""
-
-    @property
-    def longest_delay(self) -> float:
-        """Seconds between two attempts at most."""
-        return float(self.transient_delay * 2**self.transient_attempts)

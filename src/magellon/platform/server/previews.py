@@ -41,8 +41,6 @@ def find_preview(connection: Connection, item_id: int) -> Preview:
     micrograph, preview = _find_rows(connection, item_id)
     if preview is None:
         return Preview(None, "missing")
-    if preview.inputs is None:  # of the recipe
-        return Preview(preview.id, preview.state, preview.identity, preview.reason)
     step = PlannedStep.model_validate(preview.inputs)
     if _identify(step, micrograph) != preview.identity:
         return Preview(None, "missing")
@@ -67,8 +65,6 @@ def _identify(step: PlannedStep, micrograph: Row[Any]) -> str:
 def enter_preview(connection: Connection, item_id: int, description: Description) -> int | None:
     """Ask for a preview; the number of its task when it is to be made, None when there is nothing to do."""
     micrograph, row = _find_rows(connection, item_id)
-    if row is not None and row.inputs is None:
-        return None
     step = _plan_step(description, micrograph.step)
     identity = _identify(step, micrograph)
     if row is not None and row.identity == identity and row.state in ("pending", "running", "completed"):

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, sel
 from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, list_inputs
-from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
+from magellon.platform.pipeline.inputs import build_gather_input, build_input, identify_gather, list_gather_inputs, root_output
 from magellon.platform.pipeline.plan import PlannedStep
 from magellon.platform.pipeline.survey import build_survey_input
 from magellon.platform.server.advancing import settle_items
@@ -34,8 +34,6 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
         urgent = job.priority > 0
         facts = book.job(connection, job.id)
         for category, backend in sorted({(step.category, step.backend) for step in facts.plan.steps}):
-            if category == PREVIEW.category:
-                continue
             lane = (category, backend, urgent)
             room = book.policy.window - waiting[lane]
             if room > 0:
@@ -90,13 +88,13 @@ def _build_tasks(book: Book, connection: Connection, job: JobFacts, rows: Sequen
     upstream = _fetch_upstream(book, connection, job, list(items))
     built = []
     for row in rows:
-        on_request = row.category == PREVIEW.category and row.inputs is not None
-        step = PlannedStep.model_validate(row.inputs) if on_request else job.plan.step(row.step)
+        step = PlannedStep.model_validate(row.inputs) if row.category == PREVIEW.category else job.plan.step(row.step)
         known = _describe_task(job, step, row, items[row.item_id].name if row.item_id else None)
         if step.sample is not None:
             built.append(Task(**known, **_give_survey(book, connection, job, step, row), urgent=urgent))
         elif step.gather:
-            built.append(Task(**known, **_give_gather(book, connection, job, step, row), urgent=urgent))
+            given = _give_gather(book, connection, job, step, row)
+            built.append(Task(**{**known, **given}, urgent=urgent))
         else:
             given = _give_item(book, job, step, items[row.item_id], upstream[row.item_id])
             built.append(Task(**known, **given, urgent=urgent))
@@ -158,11 +156,15 @@ def _give_gather(book: Book, connection: Connection, job: JobFacts, step: Planne
 
     value = build_gather_input(job.plan, step, settled, output)
     inputs = list_gather_inputs(job.plan, settled)
+    identity = identify_gather(job.plan, step, inputs)
+    if identity != row.identity:  # of a live session: more has settled since it was due
+        connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity))
     text = json.dumps(value).encode()
     large = len(text) > _LARGEST_MESSAGE
     return {
+        "identity": identity,
         "input": None if large else value,
-        "input_file": _write_input(book, row.identity, text) if large else None,
+        "input_file": _write_input(book, identity, text) if large else None,
         "inputs": {"items": len(settled)} if large else {"items": inputs},
     }
 

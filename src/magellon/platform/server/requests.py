@@ -17,6 +17,7 @@ from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted
+from magellon.platform.server.cleaning import CleanRequest, clean_home
 from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import relink_session
@@ -25,6 +26,7 @@ from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.server.watching import Watching
 from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
 
@@ -48,8 +50,9 @@ class Hello(Record):
 class Reception:
     """Answers requests: `{"answer": ...}` or `{"refused": why}`."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, watching: Watching) -> None:
         self._dispatcher = dispatcher
+        self.watching = watching
         self._book = dispatcher.book
         self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
@@ -63,6 +66,7 @@ class Reception:
             "api.summary": self._summarise,
             "api.plugins": self._plugins.answer,
             "api.demand": self._count,
+            "api.clean": self._clean,
         }
 
     async def open(self) -> None:
@@ -139,6 +143,8 @@ class Reception:
             renew_metrics(self._book, connection, job)
         self._dispatcher.note_change(job)
         self._dispatcher.ask_to_publish()
+        if submission.live:
+            self.watching.start_job(job)
         return job
 
     async def _summarise(self, data: bytes) -> Any:
@@ -151,3 +157,7 @@ class Reception:
     async def _count(self, data: bytes) -> Any:
         with self._book.ledger.transaction() as connection:
             return [demand.model_dump() for demand in count_demand(connection)]
+
+    async def _clean(self, data: bytes) -> Any:
+        living = {beat.worker for beat in self._dispatcher.watch.list_beats()}
+        return (await clean_home(self._book, CleanRequest.model_validate_json(data), living)).model_dump()

@@ -1,7 +1,8 @@
 """A session comes into the ledger, or comes again with more movies or another recipe. Never deletes, can be repeated."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from magellon.platform.sessions.definition import Acquisition, clean_name
 from magellon.platform.sessions.found import FoundSession
 from magellon.platform.sessions.importing import check_folder, import_session
 from magellon.platform.sessions.tree import HeaderCache
-from magellon.platform.store.identity import identify_file, locate_file
+from magellon.platform.sessions.watch_settings import SeenMovie, WatchSettings
+from magellon.platform.store.identity import describe_location, identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
 
@@ -40,7 +42,9 @@ class Submission(Record):
     alone: bool = True
     """Leave other unfinished jobs of the home for another time."""
     live: bool = False
-    """The session still grows: its job goes before others."""
+    """The session still grows: its job goes before others, and movies are taken one after the other as they are finished."""
+    watch: WatchSettings = WatchSettings()
+    """Of a live session."""
     request: str = ""
     """Names this request: repeated because no answer came, it is answered again, not done again."""
 
@@ -57,7 +61,12 @@ def find_session(
     Raises:
         BadInput: as `import_session`.
     """
-    return import_session(Path(submission.folder).resolve(), submission.acquisition, cache, known)
+    folder = Path(submission.folder).resolve()
+    found = import_session(folder, submission.acquisition, cache, known, submission.live)
+    if not submission.live:
+        return found
+    places = [place for place in found.places if place.kind != "exposure"]
+    return replace(found, movies=[], places=places)  # its movies are left to its watch
 
 
 def submit_session(
@@ -71,18 +80,23 @@ def submit_session(
         BadInput: the recipe does not fit.
     """
     row = _enter_session(connection, found)
-    placement = _Placement(connection, book, row.name, found)
+    placement = Placement(connection, book, row.name, found)
     recipe, catalogue = apply_settings(connection, submission.recipe, catalogue)
     plan = make_plan(recipe, catalogue, placement)
     submission = submission.model_copy(update={"recipe": name_backends(recipe, plan)})
-    _enter_items(connection, row.id, found, placement)
+    if submission.live:
+        connection.execute(
+            update(sessions).where(sessions.c.id == row.id).values(live=submission.watch.model_dump(mode="json"))
+        )
+    else:
+        _enter_items(connection, row.id, found, placement)
+        _note_vanished(connection, row.id, found)
     enter_places(connection, row.id, found.places, placement.express)
-    _note_vanished(connection, row.id, found)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
     job = _enter_job(connection, row.id, plan, submission)
     book.forget_job(job)
-    _enter_tasks(connection, job, row.id, plan)
+    enter_tasks(connection, job, row.id, plan)
     if submission.retry:
         _retry_failed(connection, job)
     _drop_vanished_results(book, connection, job)
@@ -103,7 +117,7 @@ def change_recipe_of_job(
     session = connection.execute(query).one()
     kept = {f"{step.category}/{step.backend}" for step in book.job(connection, job).plan.steps}
     recipe, catalogue = apply_settings(connection, recipe, catalogue, kept)
-    plan = make_plan(recipe, catalogue, _Placement(connection, book, session.name))
+    plan = make_plan(recipe, catalogue, Placement(connection, book, session.name))
     values = {
         "plan": plan.model_dump(mode="json"),
         "recipe": name_backends(recipe, plan).model_dump(mode="json"),
@@ -111,18 +125,26 @@ def change_recipe_of_job(
     }
     connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
     book.forget_job(job)
-    return _enter_tasks(connection, job, session.id, plan)
+    return enter_tasks(connection, job, session.id, plan)
 
 
-class _Placement:
+class Placement:
     """Expresses files by roots; a folder that no root holds becomes one."""
 
-    def __init__(self, connection: Connection, book: Book, name: str, found: FoundSession | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        book: Book,
+        name: str,
+        found: FoundSession | None = None,
+        identities: Mapping[Path, str] | None = None,
+    ) -> None:
+        """`identities`: of files that were looked at before."""
         self._connection, self._book, self._name = connection, book, name
         self.roots = book.map_roots(connection)
-        self._identified: dict[Path, str] = {}
+        self._identified: dict[Path, str] = dict(identities or {})
         if found is not None:
-            self._add(name, found.folder, found.movies[0].movie.path)
+            self._add(name, found.folder, found.movies[0].movie.path if found.movies else None)
 
     def _add(self, name: str, folder: Path, sample: Path | None) -> None:
         self._enter(describe_root(name, folder, sample))
@@ -149,13 +171,19 @@ class _Placement:
             self._identified[path] = identify_file(path, self.roots)
         return self._identified[path]
 
-    def place_movie(self, movie: Movie) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A movie with rooted paths, and with the identities of its files instead."""
+    def place_movie(self, movie: Movie, seen: SeenMovie | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A movie with rooted paths, and with the identities of its files instead, its own as it was `seen` or as it is."""
         plain = movie.model_dump(mode="json")
         own = str(movie.path)
 
         def identify(text: str) -> str:
-            return locate_file(movie.path, self.roots) if text == own else self.identify(Path(text))
+            if text != own:
+                return self.identify(Path(text))
+            return (
+                describe_location(self.express(movie.path), seen.size, seen.mtime)
+                if seen
+                else locate_file(movie.path, self.roots)
+            )
 
         rooted = map_plain_paths(Movie, plain, lambda text: self.express(Path(text)))
         return rooted, map_plain_paths(Movie, plain, identify)
@@ -176,7 +204,7 @@ def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
     return row
 
 
-def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: _Placement) -> None:
+def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: Placement) -> None:
     known = {row.name: row for row in connection.execute(select(items).where(items.c.session_id == session_id))}
     new: list[dict[str, Any]] = []
     for entry in found.movies:
@@ -206,8 +234,10 @@ def _note_vanished(connection: Connection, session_id: int, found: FoundSession)
 def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: Submission) -> int:
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
     values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
+    if submission.live:
+        values["priority"] = _LIVE_PRIORITY
     if row is None:
-        values.update(session_id=session_id, created_at=time.time(), priority=_LIVE_PRIORITY if submission.live else 0)
+        values.update(session_id=session_id, created_at=time.time())
         connection.execute(jobs.insert().values(**values))
         row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
     else:
@@ -215,9 +245,21 @@ def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: 
     return int(row.id)
 
 
-def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) -> list[Row[Any]]:
+@dataclass(frozen=True)
+class SomeItems:
+    """Items whose tasks are looked at alone, and the identities of the surveys that are decided."""
+
+    ids: Sequence[int]
+    surveys: Mapping[str, str]
+
+
+def enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan, some: SomeItems | None = None) -> list[Row[Any]]:
     """Make the job's tasks those of the plan; the rows, as they were, of those that were outdated or removed by it."""
-    known = {(r.item_id, r.step): r for r in connection.execute(select(tasks).where(tasks.c.job_id == job))}
+    of_items = select(items).where(items.c.session_id == session_id)
+    of_tasks = select(tasks).where(tasks.c.job_id == job)
+    if some is not None:
+        of_items, of_tasks = of_items.where(items.c.id.in_(some.ids)), of_tasks.where(tasks.c.item_id.in_(some.ids))
+    known = {(r.item_id, r.step): r for r in connection.execute(of_tasks)}
     new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     renamed: list[dict[str, Any]] = []
@@ -238,11 +280,11 @@ def _enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan) 
         elif (row.category, row.backend) != (step.category, step.backend):
             renamed.append(values)  # gathers, surveys and what depends on surveys find their identity when they are due
 
-    for item in connection.execute(select(items).where(items.c.session_id == session_id).order_by(items.c.name)):
-        identities = identify_item(plan.item_steps, item.identity)
+    for item in connection.execute(of_items.order_by(items.c.name)):
+        identities = identify_item(plan.item_steps, item.identity, some.surveys if some else None)
         for step in plan.item_steps:
             enter(item.id, step, identities.get(step.key))
-    for step in (*plan.surveys, *plan.gathers):
+    for step in (*plan.surveys, *plan.gathers) if some is None else ():
         enter(None, step, None)
     if new:
         connection.execute(tasks.insert(), new)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, case, select, update
 from magellon.platform.pipeline.advance import State
 from magellon.platform.pipeline.identity import identify_item
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.pipeline.survey import Candidate, choose_sample, identify_survey
+from magellon.platform.pipeline.survey import Candidate, SampleInputs, choose_sample, identify_survey
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.store.schema import items, jobs, results, tasks
 
@@ -33,6 +33,11 @@ def find_surveys(connection: Connection, job: JobFacts) -> dict[str, Row[Any]]:
         return {}
     query = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_(None), tasks.c.step.in_(keys))
     return {row.step: row for row in connection.execute(query)}
+
+
+def find_settled_surveys(connection: Connection, job: JobFacts) -> dict[str, str]:
+    """Identities of the surveys that are decided, by step."""
+    return {key: row.identity for key, row in find_surveys(connection, job).items() if row.state not in _WITHOUT_RESULT}
 
 
 def find_results(connection: Connection, identities: Iterable[str | None]) -> set[str]:
@@ -66,7 +71,7 @@ def _advance_survey(
     book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]
 ) -> tuple[str, str | None]:
     """Its new state and identity."""
-    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job, step))
+    sample = _choose_sample(book, connection, job, step, row)
     if sample:
         identity = identify_survey(step, sample)
         if row.identity == identity and row.state not in ("waiting", "skipped"):
@@ -78,6 +83,19 @@ def _advance_survey(
     return _enter(connection, row, {"state": "skipped", "reason": "no movie got as far as that"})
 
 
+def _choose_sample(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> SampleInputs | None:
+    """While movies come: the first full sample in the order they came, which is then kept."""
+    if not job.live:
+        return choose_sample(job.plan, step, _list_candidates(book, connection, job))
+    if row.inputs:
+        kept = {name for name, _ in row.inputs}
+        sample = choose_sample(job.plan, step, (c for c in _list_candidates(book, connection, job) if c.name in kept))
+        if sample or sample is None:
+            return sample
+    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job))
+    return sample if sample and len(sample) == step.sample else None
+
+
 def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tuple[str, str | None]:
     whole = {**FRESH, **values}
     whole["former"] = None if whole["state"] == "completed" else OUTDATED
@@ -85,10 +103,11 @@ def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tup
     return whole["state"], whole.get("identity", row.identity)
 
 
-def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: PlannedStep) -> Iterator[Candidate]:
-    """Items by name, a few at a time: the sample is among the first."""
+def _list_candidates(book: Book, connection: Connection, job: JobFacts) -> Iterator[Candidate]:
+    """Items by name, those of a live session as they came; a few at a time, as the sample is among the first."""
     query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
-    query = query.where(jobs.c.id == job.id).order_by(items.c.name).limit(_AT_A_TIME)
+    order = items.c.id if job.live else items.c.name
+    query = query.where(jobs.c.id == job.id).order_by(order).limit(_AT_A_TIME)
     part = list(connection.execute(query))
     while part:
         of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))
@@ -97,7 +116,8 @@ def _list_candidates(book: Book, connection: Connection, job: JobFacts, step: Pl
             rows.setdefault(row.item_id, {})[row.step] = row
         for item in part:
             yield _make_candidate(book, connection, item.name, rows.get(item.id, {}))
-        part = list(connection.execute(query.where(items.c.name > part[-1].name)))
+        last = part[-1].id if job.live else part[-1].name
+        part = list(connection.execute(query.where(order > last)))
 
 
 def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[str, Row[Any]]) -> Candidate:
@@ -111,8 +131,7 @@ def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[st
 
 def _identify_dependents(book: Book, connection: Connection, job: JobFacts) -> bool:
     """Give all tasks that depend on a decided survey their identity; whether any got another one."""
-    found = find_surveys(connection, job)
-    surveys = {key: row.identity for key, row in found.items() if row.state not in _WITHOUT_RESULT}
+    surveys = find_settled_surveys(connection, job)
     query = select(items.c.id, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job.id)
     of_items = {row.id: row.identity for row in connection.execute(query).all()}
     rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_not(None))).all()

@@ -108,7 +108,7 @@ def _import_plain(tree: Tree, detection: Detection, given: Acquisition | None, c
 
 
 def _define_plain(tree: Tree, detection: Detection, given: Acquisition | None, live: bool) -> SessionFile:
-    if live and detection.source == "plain" and not any(is_movie(path) for path in tree.files):
+    if live and detection.source == "plain":  # where in it movies will come is not known yet
         return _define(tree.folder, tree.folder.resolve().name, "plain", given)
     return read_session(tree.folder, given).model_copy(update={"source": detection.source})
 

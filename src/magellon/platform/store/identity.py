@@ -31,7 +31,12 @@ def locate_file(path: Path, roots: Roots) -> str:
         status = path.stat()
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
-    return f"{roots.express(path)}?size={status.st_size}&mtime={status.st_mtime_ns}"
+    return describe_location(roots.express(path), status.st_size, status.st_mtime_ns)
+
+
+def describe_location(rooted: str, size: int, mtime: int) -> str:
+    """The same of a file that was looked at before; `mtime` in nanoseconds."""
+    return f"{rooted}?size={size}&mtime={mtime}"
 
 
 def identify_file(path: Path, roots: Roots) -> str:

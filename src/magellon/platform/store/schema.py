@@ -45,6 +45,9 @@ sessions = Table(
     Column("name", String(200), nullable=False, unique=True),
     Column("folder", Text, nullable=False, unique=True),
     Column("definition", JSON, nullable=False),
+    Column(
+        "live", JSON(none_as_null=True)
+    ),  # how its growing folder is watched: `sessions.watch_settings`; null: not, or no more
 )
 
 items = Table(
@@ -57,6 +60,7 @@ items = Table(
     Column("identity", JSON, nullable=False),
     Column("problem", Text),  # why the movie cannot be processed, known from its header
     Column("place_id", Integer),  # the exposure it was taken at
+    Column("seen", JSON(none_as_null=True)),  # the file as a watch saw it: `sessions.watch_settings.SeenMovie`
     UniqueConstraint("session_id", "name"),
 )
 

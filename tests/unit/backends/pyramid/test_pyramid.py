@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from magellon.testing.backend import check_backend
 from PIL import Image
 
 from magellon.backends.pyramid.backend import Pyramid, PyramidParams, count_levels, halve
@@ -12,6 +11,7 @@ from magellon.contracts import BadInput, Context, Micrograph
 from magellon.contracts.preview import PreviewInput
 from magellon.io.mrc import write_mrc
 from magellon.io.picture import contrast
+from magellon.testing.backend import check_backend
 
 
 def _write(path: Path, shape: tuple[int, int]) -> PreviewInput:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from sqlalchemy import select
+from sqlalchemy import select, update
 from task_reports import failed, finished, started
 
 from magellon.contracts.description import Description
@@ -150,9 +150,10 @@ def test_jobs_with_a_higher_priority_go_first(
     for movie in (tmp_path / "lot/movies").iterdir():
         (folder / "movies" / f"live_{movie.name}").write_bytes(movie.read_bytes())
     (folder / "session.json").write_text(json.dumps({"name": "live", "movies": "movies/*.mrc", "pixel_size": 1}))
-    submission = Submission(folder=str(folder), recipe=desk.recipe(), alone=False, live=True)
+    submission = Submission(folder=str(folder), recipe=desk.recipe(), alone=False)
     with book.ledger.transaction() as connection:
-        submit_session(book, connection, submission, find_session(submission), catalogue)
+        number = submit_session(book, connection, submission, find_session(submission), catalogue)
+        connection.execute(update(jobs).where(jobs.c.id == number).values(priority=10))
     due = desk.take()
     assert [(task.label.split()[0], task.urgent) for task in due] == [("live", True)] * 3 + [("lot", False)] * 3
     asyncio.run(desk.control.set_priority(desk.job, 20))

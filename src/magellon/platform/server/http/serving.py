@@ -63,6 +63,7 @@ async def serve_web(dispatcher: Dispatcher, reception: Reception, settings: WebS
         feed=feed,
         previews=Previewer(dispatcher),
         dispatcher=dispatcher,
+        watching=reception.watching,
         plugins=Plugins(dispatcher),
         data=find_data(settings, book.home.root),
     )

@@ -129,7 +129,7 @@ def get_task(connection: Connection, task_id: int) -> TaskDetail:
 
 def find_step(connection: Connection, row: Row[Any]) -> PlannedStep | None:
     """The planned step of a task."""
-    if row.category == PREVIEW.category and row.inputs is not None:
+    if row.category == PREVIEW.category:
         return PlannedStep.model_validate(row.inputs)
     plan = connection.execute(select(jobs.c.plan).where(jobs.c.id == row.job_id)).scalar_one()
     return {step.key: step for step in Plan.model_validate(plan).steps}.get(row.step)

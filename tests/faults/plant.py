@@ -1,0 +1,194 @@
+"""Bus, server and two workers as processes that can be hurt one by one; whatever ends is started again at once."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from sqlalchemy import select
+
+from magellon.platform.bus.configuration import BusAddress, find_nats_server, write_configuration
+from magellon.platform.bus.connection import BUS_ERRORS, connect_bus
+from magellon.platform.pipeline.recipe import change_recipe, read_recipe
+from magellon.platform.process import ask_server
+from magellon.platform.server.policy import Policy
+from magellon.platform.server.submitting import Submission
+from magellon.platform.store.home import Home
+from magellon.platform.store.ledger import Ledger
+from magellon.platform.store.schema import results, tasks
+
+WORKERS = ("w1", "w2")
+# Faults are no fault of the tasks: none is given up, however often it is hit.
+POLICY = Policy(
+    beat_interval=0.3,
+    lost_after=2.5,
+    forgotten_after=2,
+    reconcile_interval=1.5,
+    transient_delay=0.1,
+    longest_delay=0.5,
+    transient_attempts=1000,
+    defect_attempts=1000,
+    lost_attempts=1000,
+)
+
+
+@dataclass
+class Plant:
+    """One home with all that works in it."""
+
+    session: Path
+    home: Home
+    recipe: Path
+    restarts: Counter[str] = field(default_factory=Counter)
+    _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    _address: BusAddress | None = None
+
+    @property
+    def address(self) -> BusAddress:
+        assert self._address is not None
+        return self._address
+
+    @property
+    def faults(self) -> Path:
+        """Orders for the fake backends and the clock."""
+        return self.home.root.parent / "faults"
+
+    def start(self) -> None:
+        self.home.prepare()
+        self.faults.mkdir(exist_ok=True)
+        self._address = write_configuration(self.home.bus_configuration)
+        self.tend()
+
+    def tend(self) -> None:
+        """Start what does not run."""
+        for name, argv in self._programs().items():
+            process = self._running.get(name)
+            if process is None or process.poll() is not None:
+                self.restarts[name] += process is not None
+                with open(self.home.root.parent / f"{name}.log", "ab") as log:
+                    self._running[name] = subprocess.Popen(
+                        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), start_new_session=True
+                    )
+
+    def _programs(self) -> dict[str, list[str]]:
+        place = ["--home", str(self.home.root)]
+        python = [sys.executable, "-m"]
+        worker = [*python, "magellon.platform.worker", *place, "--slots", "2", "--beat", "0.3", "--name"]
+        return {
+            "bus": [str(find_nats_server()), "-c", str(self.home.bus_configuration)],
+            "server": [*python, "magellon.platform.server", *place, "--policy", POLICY.model_dump_json()],
+            **{name: [*worker, name] for name in WORKERS},
+        }
+
+    def _environment(self) -> dict[str, str]:
+        clock = Path(__file__).parent / "clock"
+        path = f"{clock}{os.pathsep}{os.environ['PYTHONPATH']}"
+        return {**os.environ, "PYTHONPATH": path, "FAULT_CLOCK": str(self.faults / "clock"), "FAKE_FAULTS": str(self.faults)}
+
+    def process(self, name: str) -> psutil.Process | None:
+        process = self._running[name]
+        return psutil.Process(process.pid) if process.poll() is None else None
+
+    def kill(self, name: str) -> bool:
+        process = self._running[name]
+        if process.poll() is not None:
+            return False
+        process.kill()
+        process.wait()
+        return True
+
+    def find_child(self, name: str) -> psutil.Process | None:
+        """A computing process of a worker."""
+        process = self.process(name)
+        children = process.children() if process else []
+        return next((child for child in children if "magellon.backends.child" in " ".join(_command(child))), None)
+
+    def stop(self) -> None:
+        """Workers first, each with the time to clear up; nothing may be left."""
+        for name in (*WORKERS, "server", "bus"):
+            process = self._running.get(name)
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise AssertionError(f"{name} does not end: {self.read_log(name)}") from None
+
+    def read_log(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            return (self.home.root.parent / f"{name}.log").read_text(errors="replace")[-3000:]
+        return ""
+
+    def submit(self, salt: int) -> int:
+        """Ask for the whole session with a parameter of the first step, so that all is done anew; the job's number."""
+        recipe = change_recipe(read_recipe(self.recipe), [f"motion_correction.salt={salt}"])
+        submission = Submission(folder=str(self.session), recipe=recipe, request=f"salt {salt}")
+
+        async def ask() -> int:
+            client = await connect_bus(self.address, "tester")
+            try:
+                return int(await ask_server(client, "api.submit", submission.model_dump_json().encode()))
+            finally:
+                await client.close()
+
+        while True:
+            self.tend()
+            with contextlib.suppress(*BUS_ERRORS, TimeoutError):
+                return asyncio.run(asyncio.wait_for(ask(), 20))
+
+    def count(self) -> Counter[str]:
+        """Tasks by state, as the ledger has them."""
+        ledger = Ledger.at(self.home.ledger)
+        try:
+            with ledger.engine.connect() as connection:
+                return Counter(connection.execute(select(tasks.c.state)).scalars())
+        finally:
+            ledger.close()
+
+    def list_results(self) -> dict[str, str]:
+        """By label of the task: the identity whose result is completed and known to the ledger."""
+        ledger = Ledger.at(self.home.ledger)
+        query = select(tasks.c.id, tasks.c.identity).join(results, results.c.identity == tasks.c.identity)
+        try:
+            with ledger.engine.connect() as connection:
+                return {str(row.id): row.identity for row in connection.execute(query.where(tasks.c.state == "completed"))}
+        finally:
+            ledger.close()
+
+    def await_end(self, number: int, seconds: float = 120) -> None:
+        """Until so many tasks are completed and the links are made."""
+        deadline = time.monotonic() + seconds
+        while self.count() != {"completed": number}:
+            self.tend()
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"== {name}\n{self.read_log(name)}" for name in ("server", *WORKERS))
+                raise AssertionError(f"not all completed: {self.count()}\n{logs}")
+            time.sleep(0.1)
+        time.sleep(2)  # the session's folder follows within a second
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
