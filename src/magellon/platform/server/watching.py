@@ -24,6 +24,7 @@ from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import link_tasks
 from magellon.platform.server.placing import read_known_groups
+from magellon.platform.server.submitting import LIVE_PRIORITY
 from magellon.platform.sessions.definition import Acquisition, SessionFile
 from magellon.platform.sessions.importing import describe_movies
 from magellon.platform.sessions.tree import HeaderCache
@@ -59,7 +60,7 @@ class WatchStatus(Record):
     """Why the folder cannot be read now."""
 
 
-class _FolderReader:
+class FolderReader:
     """All of a watch that touches the filesystem; used by one thread at a time."""
 
     def __init__(self, session: LiveSession, given: Acquisition, watch: FolderWatch, roots: Roots) -> None:
@@ -71,14 +72,14 @@ class _FolderReader:
         self._told: set[str] = set()
         self._identities: dict[tuple[Path, int, int], str] = {}
 
-    def look(self) -> Arrivals:
-        """One poll.
+    def look(self, now: float | None = None) -> Arrivals:
+        """One poll, at a time of a clock that only goes forward.
 
         Raises:
             OSError: the folder cannot be read.
             MagellonError: what belongs to the session is missing.
         """
-        increment = self.watch.poll(time.monotonic())
+        increment = self.watch.poll(time.monotonic() if now is None else now)
         names = {movie.name: self._folder / movie.seen.path for movie in increment.ready}
         if not names:
             return Arrivals(increment)
@@ -115,7 +116,7 @@ class _Watched:
     """One session's watch at work."""
 
     task: "asyncio.Task[None]"
-    reader: _FolderReader
+    reader: FolderReader
     waiting: int = 0
     polled_at: float | None = None
     trouble: str | None = None
@@ -152,6 +153,8 @@ class Watching:
             if settings is not None:
                 live = settings.model_dump(mode="json")
                 connection.execute(update(sessions).where(sessions.c.id == session_id).values(live=live))
+                urgent = update(jobs).where(jobs.c.session_id == session_id)
+                connection.execute(urgent.values(priority=LIVE_PRIORITY, active=True))
             row = connection.execute(select(sessions).where(sessions.c.id == session_id)).one()
             if row.live is None:
                 raise BadInput(f"session {row.name} is not live")
@@ -161,7 +164,7 @@ class Watching:
             aside = _list_references(session.folder, definition)
             folder = SessionFolder(session.folder, definition.movies, aside, _select_movies(definition))
             watch = FolderWatch.resume(folder, WatchSettings.model_validate(row.live), recall_movies(connection, session_id))
-            reader = _FolderReader(session, _recall_given(definition), watch, self._book.map_roots(connection))
+            reader = FolderReader(session, _recall_given(definition), watch, self._book.map_roots(connection))
             reader.groups.update(read_known_groups(connection, session.folder))
         self._forget(session_id)
         self._watched[session_id] = _Watched(asyncio.create_task(self._watch(session)), reader)
@@ -177,6 +180,8 @@ class Watching:
         with self._book.ledger.transaction() as connection:
             session = find_live_session(connection, session_id)
             connection.execute(update(sessions).where(sessions.c.id == session_id).values(live=None))
+            ordinary = update(jobs).where(jobs.c.id == session.job, jobs.c.priority == LIVE_PRIORITY)
+            connection.execute(ordinary.values(priority=0))
             self._book.forget_job(session.job)
             tell_session(self._book, connection, session.job, [why])
             link_tasks(self._book, connection, advance_items(self._book, connection, session.job, []))

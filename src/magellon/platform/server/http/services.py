@@ -12,6 +12,7 @@ from magellon.platform.server.book import Book
 from magellon.platform.server.http.views.jobs import StepCounter
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.submitting import Submission
+from magellon.platform.store.roots import confine_path
 
 
 class Controls(Protocol):
@@ -59,6 +60,14 @@ class Services:
     counter: StepCounter = field(default_factory=StepCounter)
     data: tuple[Path, ...] = field(default=(Path("/"),))
     """Folders in which sessions, recipes' files and artefacts may lie."""
+
+    def confine(self, path: str | Path) -> Path:
+        """The real path of a file or folder that a request names, if it lies in the open folders and not in our own state.
+
+        Raises:
+            BadInput: it does not, is not there, or is no path.
+        """
+        return confine_path(path, self.data, (self.book.home.state,))
 
 
 def find_services(request: Request) -> Services:
