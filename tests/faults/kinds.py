@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -93,7 +94,9 @@ class Harm:
         frozen = self._freeze("server", 0.0)
         if frozen is None:
             return None
-        lost = any(self.meddler.lose("event") for _ in range(300))
+        deadline, lost = time.monotonic() + 0.7, False
+        while not lost and time.monotonic() < deadline:
+            lost = self.meddler.lose("event")
         frozen[1]()
         return (0.0, lambda: None) if lost else None
 

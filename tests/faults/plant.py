@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import select
 
+from magellon.contracts.lifeline import die_with_parent
 from magellon.platform.bus.configuration import BusAddress, find_nats_server, write_configuration
 from magellon.platform.bus.connection import BUS_ERRORS, connect_bus
 from magellon.platform.pipeline.recipe import change_recipe, read_recipe
@@ -75,7 +76,13 @@ class Plant:
                 self.restarts[name] += process is not None
                 with open(self.home.root.parent / f"{name}.log", "ab") as log:
                     self._running[name] = subprocess.Popen(
-                        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), start_new_session=True
+                        argv,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        env=self._environment(),
+                        start_new_session=True,
+                        preexec_fn=die_with_parent(),  # noqa: PLW1509
                     )
 
     def _programs(self) -> dict[str, list[str]]:

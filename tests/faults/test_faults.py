@@ -17,7 +17,12 @@ from plant import Plant
 from magellon.platform.store.home import Home
 from magellon.platform.store.results import ResultStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # a connection that a fault cuts while it is being made is not closed by the book
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 MOVIES = {f"m{number:02d}": f"movie {number}" for number in range(12)}
 TASKS = len(MOVIES) * len(ITEM_STEPS) + 2
@@ -83,7 +88,7 @@ def disturb(plant: Plant, kinds: tuple[str, ...], seed: int, number: int) -> Cou
     plant.submit(salt)
     try:
         while done.total() < number:
-            time.sleep(chance.uniform(0.2, 1.4))
+            time.sleep(chance.uniform(0.2, 1.2))
             deck = deck or chance.sample(kinds, len(kinds))
             kind = deck.pop()
             repair = getattr(harm, kind)()
