@@ -15,15 +15,12 @@ from benchmarks.cost import measure_call
 from benchmarks.table import Row
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import list_wanted, read_recipe
-from magellon.platform.server.adding import LiveSession, add_movies, find_live_session
+from magellon.platform.server.adding import add_movies
 from magellon.platform.server.book import Book
+from magellon.platform.server.looking import FolderReader, open_reader
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.submitting import Submission, find_session, submit_session
-from magellon.platform.server.watching import FolderReader
 from magellon.platform.sessions.definition import Acquisition
-from magellon.platform.sessions.watch import FolderWatch
-from magellon.platform.sessions.watch_files import SessionFolder
-from magellon.platform.sessions.watch_settings import WatchSettings
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
@@ -51,7 +48,6 @@ class Scene:
 
     folder: Path
     book: Book
-    session: LiveSession
     reader: FolderReader
     expected: dict[str, bytes] = field(default_factory=dict)
     """Whole content by path."""
@@ -67,7 +63,7 @@ class Scene:
         arrivals = self.reader.look(now)
         if arrivals.increment:
             with self.book.ledger.transaction() as connection:
-                add_movies(self.book, connection, self.session, arrivals)
+                add_movies(self.book, connection, self.reader.session, arrivals)
             self.reader.confirm(arrivals)
         for movie in arrivals.increment.ready:
             path = movie.seen.path
@@ -96,9 +92,7 @@ def make_scene(work: Path) -> Scene:
     with ledger.transaction() as connection:
         submit_session(book, connection, submission, found, read_catalogue(None, list_wanted(recipe)))
         number = connection.execute(sessions.select()).one().id
-        session = find_live_session(connection, number)
-        watch = FolderWatch.resume(SessionFolder(folder, found.session.movies), WatchSettings())
-        return Scene(folder, book, session, FolderReader(session, given, watch, book.map_roots(connection)))
+        return Scene(folder, book, open_reader(book, connection, number))
 
 
 def plan_hour(scene: Scene, count: int) -> list[tuple[float, Callable[[float], None]]]:
