@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.table import Row, format_markdown, write_table
 
-STEPS = ("motion_correction", "ctf_estimation", "fft", "particle_picking", "particle_extraction", "dispatch")
+STEPS = ("motion_correction", "ctf_estimation", "fft", "particle_picking", "particle_extraction", "live_import", "dispatch")
 
 
 def describe_machine() -> str:

@@ -12,7 +12,7 @@ from fake_session import RECIPE, make_session, use_fake_backends
 from magellon.errors import BadInput
 from magellon.platform.bus.connection import connect_bus
 from magellon.platform.launch.local import LocalPlan, Running, run_locally
-from magellon.platform.process import _ask
+from magellon.platform.process import ask_server
 from magellon.platform.store.home import Home
 
 
@@ -37,7 +37,7 @@ async def submit(running: Running, folder: Path) -> None:
 
     client = await connect_bus(running.address, "test")
     try:
-        await _ask(client, "api.submit", json.dumps({"folder": str(folder), "recipe": tomllib.loads(RECIPE)}).encode())
+        await ask_server(client, "api.submit", json.dumps({"folder": str(folder), "recipe": tomllib.loads(RECIPE)}).encode())
     finally:
         await client.close()
 

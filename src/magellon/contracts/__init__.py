@@ -3,6 +3,7 @@
 from magellon.contracts.backend import ENTRY_POINT_GROUP, Backend, Context, Contract, Params
 from magellon.contracts.ctf_estimation import CTF_ESTIMATION, CtfInput, CtfOutput
 from magellon.contracts.fft import FFT, FftInput, FftOutput
+from magellon.contracts.gain_check import GAIN_CHECK, CheckedGain, GainCheckInput, GainCheckItem, GainCheckOutput
 from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput, MotionOutput
 from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
 from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
@@ -11,12 +12,13 @@ from magellon.contracts.preview import PREVIEW, PreviewInput, PreviewOutput
 from magellon.contracts.record import Record
 from magellon.contracts.session_export import SESSION_EXPORT, SessionExportInput, SessionExportOutput
 from magellon.contracts.session_star import SESSION_STAR, SessionItem, SessionStarInput, SessionStarOutput
-from magellon.contracts.specimen import Ctf, Gain, Micrograph, Movie, Optics, Particles, Picks
+from magellon.contracts.specimen import Ctf, Gain, GainOrientation, Micrograph, Movie, Optics, Particles, Picks
 from magellon.errors import BadInput, Cancelled, MagellonError, Transient
 
 CONTRACTS = {
     contract.category: contract
     for contract in (
+        GAIN_CHECK,
         MOTION_CORRECTION,
         CTF_ESTIMATION,
         FFT,
@@ -35,6 +37,7 @@ __all__ = [
     "CTF_ESTIMATION",
     "ENTRY_POINT_GROUP",
     "FFT",
+    "GAIN_CHECK",
     "MOTION_CORRECTION",
     "PARTICLE_EXTRACTION",
     "PARTICLE_PICKING",
@@ -45,6 +48,7 @@ __all__ = [
     "Backend",
     "BadInput",
     "Cancelled",
+    "CheckedGain",
     "Context",
     "Contract",
     "Ctf",
@@ -55,6 +59,10 @@ __all__ = [
     "FftInput",
     "FftOutput",
     "Gain",
+    "GainCheckInput",
+    "GainCheckItem",
+    "GainCheckOutput",
+    "GainOrientation",
     "MagellonError",
     "Micrograph",
     "MotionInput",

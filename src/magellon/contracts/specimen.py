@@ -24,6 +24,13 @@ class Optics(Record):
     """Name of the optics group: one per beam-shift cluster, pixel size, detector and session, whose name it carries."""
 
 
+class GainOrientation(Record):
+    """How a gain reference has to be laid down to lie as the movies do; rotation is applied before the flip."""
+
+    rotation: Literal[0, 90, 180, 270] = 0
+    flip: Literal["none", "x", "y"] = "none"
+
+
 class Gain(Record):
     """A gain reference and how it lies relative to the movie; rotation is applied before the flip."""
 

@@ -11,7 +11,7 @@ from magellon.platform.launch.lock import Held, hold_lock
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.server.health import Facts, describe_plugins
 from magellon.platform.server.plugins import PluginRequest, find_backends, refuse_unusable
-from magellon.platform.server.settings import enable_backend, prefer_backend, read_settings
+from magellon.platform.server.settings import count_open_tasks, enable_backend, prefer_backend, read_settings
 from magellon.platform.store.engines import find_database
 from magellon.platform.store.environments import list_environments
 from magellon.platform.store.home import Home
@@ -55,7 +55,7 @@ async def _ask_server(home: Home, request: PluginRequest) -> Any:
 
 def _answer_alone(home: Home, request: PluginRequest) -> Any:
     """Nobody else uses the ledger now."""
-    if request.do not in ("list", "enable", "disable", "prefer"):
+    if request.do not in ("list", "enable", "disable", "prefer", "count"):
         raise BadInput(f"no server runs in {home.root}; start it with `magellon up --home {home.root}`")
     database = find_database(None)
     ledger = Ledger(database) if database else Ledger.at(home.ledger)
@@ -73,10 +73,12 @@ def _list_alone(home: Home, ledger: Ledger) -> Any:
     return [plugin.model_dump(mode="json") for plugin in describe_plugins(facts)]
 
 
-def _set_alone(home: Home, ledger: Ledger, request: PluginRequest) -> list[str]:
+def _set_alone(home: Home, ledger: Ledger, request: PluginRequest) -> list[str] | int:
     facts = Facts(read_catalogue(home.catalogue), list_environments(home.plugins))
     keys = find_backends(facts, request.target)
     with ledger.transaction() as connection:
+        if request.do == "count":
+            return count_open_tasks(connection, keys)
         if request.do == "prefer":
             if request.target not in facts.catalogue:
                 raise BadInput(f"{request.target}: name a backend as CATEGORY BACKEND")

@@ -43,7 +43,8 @@ def test_a_whole_export(tmp_path: Path) -> None:
     assert (out / "movies" / "m_1.tiff").resolve() == tmp_path / "home_data" / "m_1_frames.tiff"
     record = json.loads((out / RECORD).read_text())
     assert (record["session"], record["to"], record["micrographs"], record["particles"]) == ("grid7", "relion", 2, 5)
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in out.iterdir() if path.name.startswith(".") and path.is_file()] == [".gui_projectdir"]
+    assert not list(out.glob(".exporting-*"))
     first = snapshot(out)
     assert run("grid7", "--to", "relion", "--home", home, "--out", out).exit_code == 1
     assert snapshot(out) == first

@@ -21,6 +21,7 @@ from magellon.contracts import (
     Backend,
     BadInput,
     Context,
+    GainOrientation,
     Micrograph,
     MotionInput,
     MotionOutput,
@@ -65,7 +66,7 @@ class MotionCor(Backend[MotionInput, MotionCorParams, MotionOutput]):
     version = 2
 
     def run(self, input: MotionInput, params: MotionCorParams, context: Context) -> MotionOutput:
-        movie = input.movie
+        movie = input.oriented_movie
         grouping = params.eer_grouping or choose_eer_grouping(movie)
         with open_movie(movie.path, eer_upsampling=params.eer_upsampling, eer_grouping=grouping) as reader:
             is_eer = reader.format == "eer"
@@ -136,6 +137,7 @@ def _write(
         group_spectrum=folder / f"{name}_PS.mrc",
         star=star,
         plot=plot,
+        gain_orientation=GainOrientation(rotation=movie.gain.rotation, flip=movie.gain.flip) if movie.gain else None,
         frames=result.field.frames,
         total_motion=summary.total,
         early_motion=summary.early,

@@ -14,6 +14,10 @@ from magellon.io.star import StarTable
 MOVIES, MICROGRAPHS, COORDINATES, PARTICLES = 0, 1, 2, 3
 """Types of nodes."""
 _SUCCESS = 2
+_PROJECT_FILE = ".gui_projectdir"
+"""Without it RELION's interface asks whether a new project is to be started."""
+_STAGING = ".TMP_runfiles"
+"""Where RELION 4 and later put the settings of a job before it runs; made with a new project, not afterwards."""
 _NO_ALIAS = "None"
 _SAID = "Done by Magellon, which exported the results of its own step.\n"
 
@@ -39,6 +43,8 @@ class Job:
 
 def write_pipeline(project: Project, jobs: Sequence[Job]) -> None:
     """Write the project's pipeline and each job's own files."""
+    project.write_text(_PROJECT_FILE)
+    (project.folder / _STAGING).mkdir()
     project.write_star("default_pipeline.star", _tabulate_pipeline(jobs, max(job.number for job in jobs) + 1))
     nodes = {name: kind for job in jobs for name, kind in job.outputs.items()}
     for job in jobs:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from magellon.contracts import Gain, Movie, SessionItem
+from magellon.contracts import Gain, GainOrientation, Movie, SessionItem
 from magellon.io.gain import read_gain
 from magellon.io.movie import open_movie
 from magellon.io.mrc import write_mrc
@@ -20,9 +20,16 @@ def write_turned_gains(workdir: Path, items: Sequence[SessionItem]) -> tuple[Pat
     movies: dict[Gain, Movie] = {}
     for item in items:
         if item.motion_correction is not None and item.movie is not None and item.movie.gain is not None:
-            movies.setdefault(item.movie.gain, item.movie)
+            movies.setdefault(find_used_gain(item.movie.gain, item.motion_correction.gain_orientation), item.movie)
     written = [_write_turned(workdir / gain.turned_name, gain, movie) for gain, movie in movies.items() if gain.turned_name]
     return tuple(sorted(written))
+
+
+def find_used_gain(gain: Gain, orientation: GainOrientation | None) -> Gain:
+    """The reference as it was used, which the gain check may have turned."""
+    if orientation is None:
+        return gain
+    return gain.model_copy(update={"rotation": orientation.rotation, "flip": orientation.flip})
 
 
 def _write_turned(path: Path, gain: Gain, movie: Movie) -> Path:

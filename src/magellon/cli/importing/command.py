@@ -21,7 +21,7 @@ from magellon.cli.console import console
 from magellon.cli.importing.table import describe_session, print_session
 from magellon.platform.sessions.definition import Acquisition
 
-HOME = "Recipe and home"
+HOME, LIVE = "Recipe and home", "With --live"
 
 
 def _own_flags(
@@ -30,6 +30,14 @@ def _own_flags(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is found.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Go on watching the folder for more.")] = False,
+    settle: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="A movie is finished when unchanged for so long.", rich_help_panel=LIVE),
+    ] = 10.0,
+    until_quiet: Annotated[
+        float | None,
+        make_option("End the watch when nothing has come for so long.", LIVE, "SECONDS", "--until-quiet", default="never"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found for programs.")] = False,
     home: Annotated[
         Path, typer.Option(metavar="DIR", help="Of the server that takes the session.", rich_help_panel=HOME)
@@ -69,10 +77,12 @@ def _hand_over(folder: Path, given: Acquisition | None, values: dict[str, Any]) 
     from magellon.platform.handing_over import hand_over
     from magellon.platform.pipeline.recipe import change_recipe, read_recipe
     from magellon.platform.server.submitting import Submission
+    from magellon.platform.sessions.watch_settings import make_watch_settings
     from magellon.platform.store.home import Home
 
     recipe = change_recipe(read_recipe(values["recipe"]), tuple(values["settings"] or ()))
-    submission = Submission(folder=str(folder), recipe=recipe, acquisition=given, alone=False, live=values["live"])
+    watch = make_watch_settings(values["settle"], values["until_quiet"])
+    submission = Submission(folder=str(folder), recipe=recipe, acquisition=given, alone=False, live=values["live"], watch=watch)
     return hand_over(Home.at(values["home"], values["state"]), submission)
 
 

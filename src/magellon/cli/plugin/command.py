@@ -82,11 +82,21 @@ def _shorten(line: str) -> str:
 
 
 @app.command("remove")
-def remove(name: NameArgument, home: HomeOption = DEFAULT_HOME) -> None:
+def remove(
+    name: NameArgument,
+    force: Annotated[bool, typer.Option("--force", help="Even if jobs still need it; their tasks wait then.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    state: StateOption = None,
+) -> None:
     """Remove a plugin that was installed into an environment of its own. Its results stay."""
-    from magellon.platform.launch.installing import remove_plugin
+    from magellon.platform.launch.installing import normalise_name, remove_plugin
+    from magellon.platform.store.environments import list_environments
 
-    place = _open_home(home, None).plugins
+    place = _open_home(home, state).plugins
+    there = normalise_name(name) in {environment.name for environment in list_environments(place)}
+    needed = _ask(home, state, do="count", target=normalise_name(name)) if there and not force else 0
+    if needed:
+        raise BadInput(f"{needed} tasks of jobs in work need {name}: cancel them, choose another backend for them, or --force")
     remove_plugin(place, name)
     console.print(f"{name} is removed from {place}", markup=False, soft_wrap=True)
 

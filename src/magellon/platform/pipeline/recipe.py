@@ -19,6 +19,7 @@ from magellon.contracts import Record
 from magellon.errors import BadInput
 
 FILTER_CATEGORY = "filter"
+GAIN_CHECK_CATEGORY = "gain_check"
 
 
 class StepRecipe(Record):
@@ -63,6 +64,14 @@ def list_wanted(recipe: Recipe) -> tuple[str, ...]:
     return tuple(
         f"{step.category or key}/{step.backend}" if step.backend else step.category or key for key, step in steps.items()
     )
+
+
+def add_gain_check(recipe: Recipe) -> Recipe:
+    """With a step before all others that tries how the gain reference lies; as it is where nothing would ask for that."""
+    categories = {step.category or key for key, step in recipe.steps.items()}
+    if GAIN_CHECK_CATEGORY in categories or "motion_correction" not in categories or GAIN_CHECK_CATEGORY in recipe.steps:
+        return recipe
+    return recipe.model_copy(update={"steps": {GAIN_CHECK_CATEGORY: StepRecipe(backend="orientation"), **recipe.steps}})
 
 
 def change_recipe(recipe: Recipe, settings: Iterable[str]) -> Recipe:

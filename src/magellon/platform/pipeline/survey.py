@@ -4,16 +4,19 @@ Its sample is decided by names and states alone, never by who finished first: an
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from magellon.platform.pipeline.advance import Outputs, State, find_step_obstacle
 from magellon.platform.pipeline.identity import identify_task
 from magellon.platform.pipeline.inputs import root_output
-from magellon.platform.pipeline.plan import Plan, PlannedStep
+from magellon.platform.pipeline.plan import SESSION, Plan, PlannedStep, Source
 
 SampleInputs = list[list[Any]]
-"""By name: [name, {field: [identity of the task that made it, output name]}]."""
+"""By name: [name, {field: [identity of the task that made it, output name]}].
+
+Of the movie itself it is ["session", its identity, the movie].
+"""
 
 
 @dataclass(frozen=True)
@@ -24,25 +27,39 @@ class Candidate:
     states: Mapping[str, State]
     identities: Mapping[str, str]
     outputs: Outputs
+    movie: Mapping[str, Any] = field(default_factory=dict)
+    movie_identity: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    """Why the movie cannot be processed."""
 
 
 def choose_sample(plan: Plan, step: PlannedStep, candidates: Iterable[Candidate]) -> SampleInputs | None:
     """The sample from candidates sorted by name; None while an item that may belong to it is undecided."""
     sample: SampleInputs = []
+    of_movies = any(source.step == SESSION for source in step.sources.values())
     for candidate in candidates:
         if len(sample) == step.sample:
             break
+        if of_movies and candidate.problem is not None:
+            continue
         obstacle = find_step_obstacle(plan, step, candidate.states, candidate.outputs)
         if obstacle is None:
-            made = {name: [candidate.identities[source.step], source.field] for name, source in sorted(step.sources.items())}
+            made = {name: _name_origin(candidate, source) for name, source in sorted(step.sources.items())}
             sample.append([candidate.name, made])
         elif obstacle.state == "waiting":
             return None
     return sample
 
 
+def _name_origin(candidate: Candidate, source: Source) -> list[Any]:
+    if source.step == SESSION:
+        return [SESSION, dict(candidate.movie_identity), dict(candidate.movie)]
+    return [candidate.identities[source.step], source.field]
+
+
 def identify_survey(step: PlannedStep, sample: SampleInputs) -> str:
-    return identify_task(step, {"items": sample})
+    """By what its inputs are; where a movie lies does not count."""
+    return identify_task(step, {"items": [[name, {key: made[:2] for key, made in given.items()}] for name, given in sample]})
 
 
 def build_survey_input(
@@ -50,7 +67,9 @@ def build_survey_input(
 ) -> dict[str, Any]:
     """The input of a survey; `output` is asked for a result by its identity, paths relative to the result's folder."""
 
-    def find(name: str, identity: str, field: str) -> Any:
+    def find(name: str, identity: str, field: Any, movie: Any = None) -> Any:
+        if identity == SESSION:
+            return movie
         category = plan.step(step.sources[name].step).category
         return root_output(category, identity, output(identity))[field]
 

@@ -15,7 +15,7 @@ from magellon.platform.bus.launching import SCALE_SUBJECT, STATE_SUBJECT, Launch
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.health import Facts, PluginStatus, describe_plugins
-from magellon.platform.server.settings import enable_backend, prefer_backend, read_settings
+from magellon.platform.server.settings import count_open_tasks, enable_backend, prefer_backend, read_settings
 from magellon.platform.store.environments import list_environments
 
 _LAUNCHER_ANSWERS_WITHIN = 2.0
@@ -27,7 +27,7 @@ _GENERAL_LOG = "worker.log"
 class PluginRequest(Record):
     """The same over the bus, for the command line."""
 
-    do: Literal["list", "enable", "disable", "prefer", "scale", "start", "stop", "log"]
+    do: Literal["list", "enable", "disable", "prefer", "scale", "start", "stop", "log", "count"]
     target: str = ""
     """Plugin, or `category/name`."""
     replicas: Annotated[int | None, Field(ge=0)] = None
@@ -75,6 +75,12 @@ class Plugins:
             for key in keys:
                 enable_backend(connection, key, enabled)
         return keys
+
+    async def count_open_tasks(self, target: str) -> int:
+        """How many tasks of jobs in work still need a plugin or backend."""
+        keys = await self._find_backends(target)
+        with self._book.ledger.transaction() as connection:
+            return count_open_tasks(connection, keys)
 
     async def prefer(self, key: str) -> None:
         """Make a backend its category's default.
@@ -151,6 +157,8 @@ class Plugins:
                 return (await self.start(request.target)).model_dump(mode="json")
             case "stop":
                 return (await self.stop(request.target)).model_dump(mode="json")
+            case "count":
+                return await self.count_open_tasks(request.target)
             case "log":
                 return (await self.read_log(request.target, request.source, request.after)).model_dump(mode="json")
 

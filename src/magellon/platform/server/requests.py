@@ -16,7 +16,7 @@ from magellon.contracts import Record
 from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.pipeline.catalogue import read_catalogue
-from magellon.platform.pipeline.recipe import list_wanted
+from magellon.platform.pipeline.recipe import GAIN_CHECK_CATEGORY, add_gain_check, list_wanted
 from magellon.platform.server.cleaning import CleanRequest, clean_home
 from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
@@ -27,6 +27,7 @@ from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.server.watching import Watching
+from magellon.platform.sessions.found import has_unsaid_gain
 from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
 
@@ -135,8 +136,10 @@ class Reception:
         with self._book.ledger.transaction() as connection:
             known = read_known_groups(connection, Path(submission.folder).resolve())
         found = await asyncio.to_thread(find_session, submission, known)
-        wanted = list_wanted(submission.recipe)
-        catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, wanted)
+        recipe = add_gain_check(submission.recipe) if has_unsaid_gain(found) else submission.recipe
+        catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, list_wanted(recipe))
+        if any(each.category == GAIN_CHECK_CATEGORY and each.error is None for each in catalogue.values()):  # it is installed
+            submission = submission.model_copy(update={"recipe": recipe})
         with self._book.ledger.transaction() as connection:
             job = submit_session(self._book, connection, submission, found, catalogue)
             relink_session(self._book, connection, job)

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, false, func, or_, select, update
 
 from magellon.contracts.description import Description
+from magellon.platform.pipeline.advance import OPEN
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.pipeline.recipe import FILTER_CATEGORY, Recipe
-from magellon.platform.store.schema import plugins
+from magellon.platform.store.schema import jobs, plugins, tasks
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ def _write(connection: Connection, key: str, setting: Setting) -> None:
         connection.execute(plugins.insert().values(category=category, backend=name, **values))
     else:
         connection.execute(update(plugins).where(*which).values(**values))
+
+
+def count_open_tasks(connection: Connection, keys: Collection[str]) -> int:
+    """Tasks of jobs in work that still need one of these backends."""
+    wanted = [and_(tasks.c.category == category, tasks.c.backend == name)
+              for category, _, name in (key.partition("/") for key in keys)]  # fmt: skip
+    query = (
+        select(func.count()).select_from(tasks.join(jobs)).where(tasks.c.state.in_(OPEN), jobs.c.active, or_(false(), *wanted))
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def apply_settings(

@@ -28,7 +28,7 @@ from magellon.platform.store.identity import describe_location, identify_file, l
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
 
-_LIVE_PRIORITY = 10
+LIVE_PRIORITY = 10
 
 
 class Submission(Record):
@@ -235,7 +235,7 @@ def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: 
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
     values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
     if submission.live:
-        values["priority"] = _LIVE_PRIORITY
+        values["priority"] = LIVE_PRIORITY
     if row is None:
         values.update(session_id=session_id, created_at=time.time())
         connection.execute(jobs.insert().values(**values))

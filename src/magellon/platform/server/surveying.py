@@ -105,7 +105,8 @@ def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tup
 
 def _list_candidates(book: Book, connection: Connection, job: JobFacts) -> Iterator[Candidate]:
     """Items by name, those of a live session as they came; a few at a time, as the sample is among the first."""
-    query = select(items.c.id, items.c.name).join(jobs, jobs.c.session_id == items.c.session_id)
+    columns = (items.c.id, items.c.name, items.c.movie, items.c.identity, items.c.problem)
+    query = select(*columns).join(jobs, jobs.c.session_id == items.c.session_id)
     order = items.c.id if job.live else items.c.name
     query = query.where(jobs.c.id == job.id).order_by(order).limit(_AT_A_TIME)
     part = list(connection.execute(query))
@@ -115,18 +116,19 @@ def _list_candidates(book: Book, connection: Connection, job: JobFacts) -> Itera
         for row in connection.execute(of_items).all():
             rows.setdefault(row.item_id, {})[row.step] = row
         for item in part:
-            yield _make_candidate(book, connection, item.name, rows.get(item.id, {}))
+            yield _make_candidate(book, connection, item, rows.get(item.id, {}))
         last = part[-1].id if job.live else part[-1].name
         part = list(connection.execute(query.where(order > last)))
 
 
-def _make_candidate(book: Book, connection: Connection, name: str, rows: dict[str, Row[Any]]) -> Candidate:
+def _make_candidate(book: Book, connection: Connection, item: Any, rows: dict[str, Row[Any]]) -> Candidate:
     def outputs(key: str) -> dict[str, Any]:
         identity = rows[key].identity
         return book.fetch_outputs(connection, [identity])[identity]
 
     states = {key: State(row.state, row.reason) for key, row in rows.items()}
-    return Candidate(name, states, {key: row.identity for key, row in rows.items()}, outputs)
+    identities = {key: row.identity for key, row in rows.items()}
+    return Candidate(item.name, states, identities, outputs, item.movie, item.identity, item.problem)
 
 
 def _identify_dependents(book: Book, connection: Connection, job: JobFacts) -> bool:

@@ -3,38 +3,28 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import select, update
 
-from magellon.contracts import Movie, Record
-from magellon.errors import BadInput, MagellonError
+from magellon.contracts import Record
+from magellon.errors import MagellonError
 from magellon.platform.server.adding import (
     Arrivals,
     LiveSession,
     add_movies,
     find_live_session,
-    recall_movies,
     tell_session,
 )
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import link_tasks
-from magellon.platform.server.placing import read_known_groups
-from magellon.platform.sessions.definition import Acquisition, SessionFile
-from magellon.platform.sessions.importing import describe_movies
-from magellon.platform.sessions.tree import HeaderCache
-from magellon.platform.sessions.watch import FolderWatch
-from magellon.platform.sessions.watch_files import SessionFolder
-from magellon.platform.sessions.watch_metadata import looks_like_movie
+from magellon.platform.server.looking import FolderReader, open_reader
+from magellon.platform.server.submitting import LIVE_PRIORITY
 from magellon.platform.sessions.watch_records import Increment
 from magellon.platform.sessions.watch_settings import WatchSettings
-from magellon.platform.store.identity import identify_file
 from magellon.platform.store.ledger import LedgerAway
-from magellon.platform.store.roots import Roots
 from magellon.platform.store.schema import jobs, sessions
 
 log = logging.getLogger("magellon.server")
@@ -59,63 +49,12 @@ class WatchStatus(Record):
     """Why the folder cannot be read now."""
 
 
-class _FolderReader:
-    """All of a watch that touches the filesystem; used by one thread at a time."""
-
-    def __init__(self, session: LiveSession, given: Acquisition, watch: FolderWatch, roots: Roots) -> None:
-        self._folder, self._given, self._roots = session.folder, given, roots
-        self.watch = watch
-        self.groups: dict[str, str] = {}
-        """Movie > optics group, of those in the ledger."""
-        self._cache = HeaderCache()
-        self._told: set[str] = set()
-        self._identities: dict[tuple[Path, int, int], str] = {}
-
-    def look(self) -> Arrivals:
-        """One poll.
-
-        Raises:
-            OSError: the folder cannot be read.
-            MagellonError: what belongs to the session is missing.
-        """
-        increment = self.watch.poll(time.monotonic())
-        names = {movie.name: self._folder / movie.seen.path for movie in increment.ready}
-        if not names:
-            return Arrivals(increment)
-        found = describe_movies(self._folder, self._given, names, self.groups, self._cache)
-        identities = self._identify_references([each.movie for each in found.movies])
-        problems = [problem for problem in found.problems if problem not in self._told]
-        return Arrivals(increment, found.movies, found.places, problems, identities)
-
-    def confirm(self, arrivals: Arrivals) -> None:
-        """They are in the ledger."""
-        self.watch.confirm(arrivals.increment)
-        self._told.update(arrivals.problems)
-        for found in arrivals.movies:
-            if found.shot is not None and found.shot.optics_group is not None:
-                self.groups[found.movie.name] = found.shot.optics_group
-
-    def _identify_references(self, movies: Sequence[Movie]) -> Mapping[Path, str]:
-        """Gains and defect lists are read once, and again when they change."""
-        paths = {path for movie in movies for path in movie.paths() if path != movie.path}
-        found = {}
-        for path in paths:
-            status = path.stat()
-            key = (path, status.st_size, status.st_mtime_ns)
-            try:
-                self._identities[key] = self._identities.get(key) or identify_file(path, self._roots)
-            except BadInput:
-                continue  # in no known root yet: left to the ledger's side
-            found[path] = self._identities[key]
-        return found
-
-
 @dataclass
 class _Watched:
     """One session's watch at work."""
 
     task: "asyncio.Task[None]"
-    reader: _FolderReader
+    reader: FolderReader
     waiting: int = 0
     polled_at: float | None = None
     trouble: str | None = None
@@ -134,7 +73,10 @@ class Watching:
         with self._book.ledger.transaction() as connection:
             live = connection.execute(select(sessions.c.id).where(sessions.c.live.is_not(None))).scalars().all()
         for session_id in live:
-            self.start(session_id)
+            try:
+                self.start(session_id)
+            except ValueError as error:  # a definition of another version, say: troubles no other session
+                log.error("session %d cannot be watched: %s", session_id, error)
         try:
             await asyncio.Event().wait()
         finally:
@@ -152,17 +94,11 @@ class Watching:
             if settings is not None:
                 live = settings.model_dump(mode="json")
                 connection.execute(update(sessions).where(sessions.c.id == session_id).values(live=live))
-            row = connection.execute(select(sessions).where(sessions.c.id == session_id)).one()
-            if row.live is None:
-                raise BadInput(f"session {row.name} is not live")
-            session = find_live_session(connection, session_id)
-            self._book.forget_job(session.job)
-            definition = SessionFile.model_validate(row.definition)
-            aside = _list_references(session.folder, definition)
-            folder = SessionFolder(session.folder, definition.movies, aside, _select_movies(definition))
-            watch = FolderWatch.resume(folder, WatchSettings.model_validate(row.live), recall_movies(connection, session_id))
-            reader = _FolderReader(session, _recall_given(definition), watch, self._book.map_roots(connection))
-            reader.groups.update(read_known_groups(connection, session.folder))
+                urgent = update(jobs).where(jobs.c.session_id == session_id)
+                connection.execute(urgent.values(priority=LIVE_PRIORITY, active=True))
+            reader = open_reader(self._book, connection, session_id)
+        session = reader.session
+        self._book.forget_job(session.job)
         self._forget(session_id)
         self._watched[session_id] = _Watched(asyncio.create_task(self._watch(session)), reader)
 
@@ -177,6 +113,8 @@ class Watching:
         with self._book.ledger.transaction() as connection:
             session = find_live_session(connection, session_id)
             connection.execute(update(sessions).where(sessions.c.id == session_id).values(live=None))
+            ordinary = update(jobs).where(jobs.c.id == session.job, jobs.c.priority == LIVE_PRIORITY)
+            connection.execute(ordinary.values(priority=0))
             self._book.forget_job(session.job)
             tell_session(self._book, connection, session.job, [why])
             link_tasks(self._book, connection, advance_items(self._book, connection, session.job, []))
@@ -270,21 +208,3 @@ class Watching:
         with self._book.ledger.transaction() as connection:
             tell_session(self._book, connection, session.job, [f"watching {session.folder}: {trouble or 'goes on'}"])
         watched.trouble = trouble
-
-
-def _recall_given(definition: SessionFile) -> Acquisition:
-    """What a person or a `session.json` said when the session was submitted."""
-    said = {name: getattr(definition, name) for name in Acquisition.model_fields}
-    return Acquisition.model_validate({name: value for name, value in said.items() if value is not None})
-
-
-def _select_movies(definition: SessionFile) -> Callable[[str], bool]:
-    """Which of the files that look like movies are some, as far as their names tell."""
-    source = definition.source or "plain"
-    return lambda path: looks_like_movie(source, path)
-
-
-def _list_references(folder: Path, definition: SessionFile) -> frozenset[str]:
-    """Gain and defect map, which may look like movies, relative to the folder."""
-    paths = [folder / Path(reference).expanduser() for reference in (definition.gain, definition.defects) if reference]
-    return frozenset(path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder))

@@ -60,6 +60,12 @@ class FoundMovie:
     """Whether its metadata are there: acquisition programs write them when the movie is complete."""
 
 
+def has_unsaid_gain(found: "FoundSession") -> bool:
+    """Whether a gain reference is used of which nobody said how it lies."""
+    said = found.session.gain_rotation is not None or found.session.gain_flip is not None
+    return not said and any(movie.movie.gain is not None for movie in found.movies)
+
+
 @dataclass(frozen=True)
 class FoundSession:
     """A session's folder, read and checked; made without the ledger, as it takes time."""

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from magellon.contracts import Record
+from magellon.errors import BadInput
 
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -23,6 +24,21 @@ class WatchSettings(Record):
     """Between two polls; longer while nothing happens, and where the filesystem is slow."""
     recheck: Seconds = 60.0
     """Movies taken before are looked at once in so long: were they written again, has late metadata come?"""
+
+
+def make_watch_settings(settle: float, until_quiet: float | None) -> WatchSettings:
+    """Settings as a person gives them.
+
+    Raises:
+        BadInput: a time that cannot be.
+    """
+    try:
+        settings = WatchSettings(settle=settle, until_quiet=until_quiet)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise BadInput(f"--{name} {first['input']}: {first['msg']}") from error
+    return settings.model_copy(update={"patience": max(settings.patience, settings.settle)})
 
 
 class SeenMovie(Record):

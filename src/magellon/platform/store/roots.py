@@ -115,8 +115,10 @@ def check_root(root: Root, folder: Path) -> None:
 _LONGEST_PATH = 4096
 
 
-def confine_path(given: str | Path, folders: Iterable[Path]) -> Path:
+def confine_path(given: str | Path, folders: Iterable[Path], closed: Iterable[Path] = ()) -> Path:
     """The real path behind one that somebody gave, if it lies in one of the folders once all symbolic links are followed.
+
+    What lies in a closed folder is refused even if one of the others holds it: the server's state may lie in an open home.
 
     Whether something exists outside of them is not told. The check is worth as much as the folders are: who may write there
     can change a link after it.
@@ -132,6 +134,7 @@ def confine_path(given: str | Path, folders: Iterable[Path]) -> Path:
     try:
         real = Path(text).resolve()
         allowed = any(real.is_relative_to(folder.resolve()) for folder in folders)
+        allowed = allowed and not any(real.is_relative_to(folder.resolve()) for folder in closed)
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, links in a circle, no text
         raise outside from error
     if not allowed:

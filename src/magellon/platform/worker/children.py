@@ -82,6 +82,9 @@ class Children:
             await child.close()
 
     async def _take(self, python: str) -> Child:
+        known = {*self.finder.list_all().values(), sys.executable}
+        for gone in [each for each in self._children if each not in known]:  # the plugin was removed or has another version
+            await self._children.pop(gone).close()
         if python not in self._children:
             if len(self._children) >= _MOST_WARM:
                 _, oldest = self._children.popitem(last=False)

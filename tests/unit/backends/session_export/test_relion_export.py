@@ -34,6 +34,8 @@ def test_keeps_the_rules_of_a_backend(tmp_path: Path) -> None:
 
 def test_the_pipeline_goes_from_import_to_extraction(tmp_path: Path) -> None:
     output = export(make_home(tmp_path / "home"), tmp_path)
+    assert (output.project / ".gui_projectdir").exists()  # RELION's interface asks for them
+    assert (output.project / ".TMP_runfiles").is_dir()
     blocks = read_star(output.project / "default_pipeline.star")
     jobs = blocks["pipeline_processes"].texts("rlnPipeLineProcessName")
     assert jobs == ["Import/job001/", "MotionCorr/job002/", "CtfFind/job003/", "AutoPick/job004/", "Extract/job005/"]

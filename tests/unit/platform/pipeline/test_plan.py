@@ -77,7 +77,7 @@ def test_a_survey_is_wired_like_one_item_and_left_out_when_nobody_asks(catalogue
         ({"motion_correction": {"backend": "none"}}, "no backend motion_correction/none is installed (there is fake)"),
         ({"sharpening": {}}, "no category 'sharpening'"),
         ({"motion_correction": {"params": {"salt": "x"}}}, "motion_correction.salt = 'x': must be a whole number"),
-        ({"motion_correction": {"inputs": {"film": "session.movie"}}}, "no such input (it has movie)"),
+        ({"motion_correction": {"inputs": {"film": "session.movie"}}}, "no such input (it has movie, checked_gains)"),
         ({"motion_correction": {}, "fft": {"inputs": {"micrograph": "motion_correction.star"}}}, "is Path, must be Micrograph"),
         ({"motion_correction": {}, "fft": {"inputs": {"micrograph": "motion_correction.sum"}}}, "has no output 'sum'"),
         ({"motion_correction": {}, "fft": {"inputs": {"micrograph": "ctf.sum"}}}, "no step 'ctf' above"),

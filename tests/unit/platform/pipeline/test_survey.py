@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from magellon.backends.describe import describe_backend
+from magellon.backends.gain_orientation.backend import GainOrientationCheck
 from magellon.contracts.description import Description
 from magellon.platform.pipeline.advance import State, advance_item
 from magellon.platform.pipeline.identity import identify_item
@@ -90,3 +92,25 @@ def test_the_filter_holds_before_the_survey_is_made(plan: Plan) -> None:
     states = {MOTION: State("completed"), CTF: State("completed"), PICKING: State("waiting"), SURVEY: State("waiting")}
     changes = advance_item(plan, None, states, candidate("a", "completed", resolution=12).outputs)
     assert changes[PICKING].state == "held"
+
+
+def test_a_survey_of_movies_takes_the_first_that_can_be_processed(catalogue: dict[str, Description]) -> None:
+    check = describe_backend(GainOrientationCheck)
+    plan = plan_with({**catalogue, check.key: check}, "gain_check", MOTION)
+    step = plan.surveys[0]
+    assert plan.step(MOTION).needs == {"gain_check"}
+
+    def movie(name: str, root: str = "lot", problem: str | None = None) -> Candidate:
+        rooted = {"name": name, "path": f"{root}:{name}.mrc", "pixel_size": 1.0}
+        return Candidate(name, {MOTION: State("waiting")}, {}, lambda key: {}, rooted, {"name": name, "size": 5}, problem)
+
+    movies = [movie("a", problem="cut"), movie("b"), movie("c"), movie("d"), movie("e")]
+    sample = choose_sample(plan, step, movies)
+    assert sample is not None
+    assert [name for name, _ in sample] == ["b", "c", "d"]
+    given = build_survey_input(plan, step, sample, lambda identity: {})
+    assert [item["movie"]["path"] for item in given["items"]] == ["lot:b.mrc", "lot:c.mrc", "lot:d.mrc"]
+    elsewhere = choose_sample(plan, step, [movie(name, "other") for name in "bcd"])
+    assert elsewhere is not None
+    assert identify_survey(step, elsewhere) == identify_survey(step, sample)
+    assert choose_sample(plan, step, [movie("a", problem="cut")]) == []

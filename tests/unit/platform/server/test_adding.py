@@ -1,7 +1,7 @@
 """Movies of a live session enter the ledger as they come, at the cost of what is new; survey and STAR files keep up."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,20 @@ from magellon.backends.describe import describe_backend
 from magellon.contracts.description import Description
 from magellon.contracts.task import Finished, Task
 from magellon.platform.pipeline.recipe import Recipe
-from magellon.platform.server.adding import Arrivals, add_movies, find_live_session, recall_movies
+from magellon.platform.server.adding import add_movies
 from magellon.platform.server.advancing import advance_items, advance_tasks
 from magellon.platform.server.book import Book
 from magellon.platform.server.events import enter_events
+from magellon.platform.server.looking import open_reader
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.publishing import take_due_tasks
 from magellon.platform.server.submitting import Submission, find_session, submit_session
-from magellon.platform.sessions.importing import describe_movies
-from magellon.platform.sessions.tree import HeaderCache
-from magellon.platform.sessions.watch import FolderWatch
-from magellon.platform.sessions.watch_files import SessionFolder
 from magellon.platform.sessions.watch_settings import WatchSettings
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.schema import events, items, jobs, sessions, tasks
+from session_files import make_epu, make_serialem
 
 CLASSES = (fake_backends.FakeMotion, fake_backends.FakeSurvey, fake_backends.FakePicker, fake_backends.FakeStar)
 STEPS = ("motion_correction", "particle_survey", "particle_picking", "session_star")
@@ -65,22 +63,17 @@ class Live:
             found = find_session(self.submission)
             self.job = submit_session(self.book, connection, self.submission, found, self.catalogue)
             session = connection.execute(select(jobs.c.session_id).where(jobs.c.id == self.job)).scalar_one()
-            self.session = find_live_session(connection, session)
-            self.definition = found.session
-            folder = SessionFolder(self.session.folder, self.definition.movies)
-            self.watch = FolderWatch.resume(folder, SETTINGS, recall_movies(connection, session))
+            self.reader = open_reader(self.book, connection, session)
 
     def look(self) -> int:
         """Poll until what is there has settled; the number of tasks to withdraw."""
         withdrawn = 0
         for _ in range(3):
             self.now += 10
-            increment = self.watch.poll(self.now)
-            names = {movie.name: self.folder / movie.seen.path for movie in increment.ready}
-            movies = describe_movies(self.folder, None, names, {}, HeaderCache()).movies if names else []
+            arrivals = self.reader.look(self.now)
             with self.book.ledger.transaction() as connection:
-                withdrawn += len(add_movies(self.book, connection, self.session, Arrivals(increment, movies)))
-            self.watch.confirm(increment)
+                withdrawn += len(add_movies(self.book, connection, self.reader.session, arrivals))
+            self.reader.confirm(arrivals)
         return withdrawn
 
     def work(self, most: int = 10**6) -> list[str]:
@@ -110,20 +103,29 @@ def report(task: Task) -> Finished:
 
 
 @pytest.fixture
-def live(tmp_path: Path, catalogue: dict[str, Description]) -> Iterator[Live]:
+def make_live(tmp_path: Path, catalogue: dict[str, Description]) -> Iterator[Callable[[Path], Live]]:
     home = Home.at(tmp_path / "home")
     home.prepare()
     ledger = Ledger.at(home.ledger)
     ledger.migrate()
-    (tmp_path / "lot").mkdir()
-    recipe = Recipe.model_validate({"steps": {key: {"backend": "fake"} for key in STEPS}})
-    (tmp_path / "lot/session.json").write_text(json.dumps({"name": "lot", "movies": "**/*.mrc", "pixel_size": 1}))
-    submission = Submission(folder=str(tmp_path / "lot"), recipe=recipe, live=True, alone=False)
     policy = Policy(gather_interval=0, gather_pause=0)
-    made = Live(tmp_path / "lot", Book(ledger, home, policy, ResultStore(home.results)), submission, catalogue)
-    made.submit()
-    yield made
+
+    def make(folder: Path) -> Live:
+        recipe = Recipe.model_validate({"steps": {key: {"backend": "fake"} for key in STEPS}})
+        submission = Submission(folder=str(folder), recipe=recipe, live=True, alone=False, watch=SETTINGS)
+        made = Live(folder, Book(ledger, home, policy, ResultStore(home.results)), submission, catalogue)
+        made.submit()
+        return made
+
+    yield make
     ledger.close()
+
+
+@pytest.fixture
+def live(tmp_path: Path, make_live: Callable[[Path], Live]) -> Live:
+    (tmp_path / "lot").mkdir()
+    (tmp_path / "lot/session.json").write_text(json.dumps({"name": "lot", "movies": "**/*.mrc", "pixel_size": 1}))
+    return make_live(tmp_path / "lot")
 
 
 def test_a_session_that_is_empty_at_first_goes_before_others(live: Live) -> None:
@@ -293,4 +295,25 @@ def test_the_cost_is_that_of_what_is_new(live: Live) -> None:
     for number in range(20, 320):
         write_movie(live.folder / f"m{number:03}.mrc")
     assert cost_of_one_more("y") == first
-    assert len(live.watch.taken) == 324
+    assert len(live.reader.watch.taken) == 324
+
+
+@pytest.mark.parametrize("make_folder", [make_epu, make_serialem])
+def test_movies_come_with_their_metadata(
+    tmp_path: Path, make_live: Callable[[Path], Live], make_folder: Callable[[Path, int], Path]
+) -> None:
+    live = make_live(make_folder(tmp_path / "grid", 3))
+    live.look()
+    make_folder(tmp_path / "whole", 5)
+    for path in sorted((tmp_path / "whole").rglob("*")):
+        target = tmp_path / "grid" / path.relative_to(tmp_path / "whole")
+        if path.is_file() and not target.exists():
+            target.write_bytes(path.read_bytes())
+    live.look()
+    with live.book.ledger.transaction() as connection:
+        rows = connection.execute(select(items).order_by(items.c.id)).all()
+    assert len(rows) == 5
+    assert {row.problem for row in rows} == {None}
+    assert all(row.place_id is not None and row.seen["metadata"] for row in rows)
+    assert len({row.movie["optics"]["group"] for row in rows}) == 2, "two beam shifts"
+    assert {row.movie["exposure_per_frame"] is not None for row in rows} == {True}

@@ -16,7 +16,7 @@ from magellon.platform.server.book import Book
 from magellon.platform.server.health import Facts, PluginStatus, describe_plugins
 from magellon.platform.server.plugins import find_backends, read_log, refuse_unusable
 from magellon.platform.server.policy import Policy
-from magellon.platform.server.settings import Setting, enable_backend, prefer_backend, read_settings
+from magellon.platform.server.settings import Setting, count_open_tasks, enable_backend, prefer_backend, read_settings
 from magellon.platform.server.submitting import Submission, change_recipe_of_job, find_session, submit_session
 from magellon.platform.server.watch import Sight, Watch
 from magellon.platform.store.environments import Environment
@@ -89,6 +89,10 @@ def test_the_only_enabled_backend_needs_no_preference(book: Book, tmp_path: Path
 def test_a_job_goes_on_with_what_is_disabled_later(book: Book, tmp_path: Path, two_ffts: dict[str, Description]) -> None:
     submit(book, tmp_path / "lot", two_ffts, "other")
     change(book, "fft/other", enabled=False)
+    with book.ledger.transaction() as connection:
+        assert count_open_tasks(connection, ["fft/other"]) == 2
+        assert count_open_tasks(connection, ["fft/other", "session_star/fake"]) == 3
+        assert count_open_tasks(connection, ["fft/fake"]) == count_open_tasks(connection, []) == 0
     steps = {"motion_correction": {"backend": "fake", "params": {"salt": 3}}, "fft": {"backend": "other"}}
     with book.ledger.transaction() as connection:
         change_recipe_of_job(book, connection, 1, Recipe.model_validate({"steps": steps}), two_ffts)

@@ -130,3 +130,12 @@ def test_no_folder_is_open_unless_one_is_named(opened: Path) -> None:
     link = opened.parent / "link"
     link.symlink_to(opened)
     assert confine_path(link / "grid 1", [link]) == opened / "grid 1"
+
+
+def test_a_closed_folder_in_an_open_one_stays_closed(opened: Path) -> None:
+    closed = opened / "grid 1"
+    assert confine_path(opened / "inside", [opened]) == closed
+    for given in ("grid 1", "inside", "inside/männlich.tif", "grid 1/none"):
+        with pytest.raises(BadInput, match="in none"):
+            confine_path(opened / given, [opened], [closed])
+    assert confine_path(opened, [opened], [closed]) == opened

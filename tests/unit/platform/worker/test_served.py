@@ -1,5 +1,6 @@
 """A worker serves what is installed, what it was started for, and not what has workers of its own."""
 
+import asyncio
 import json
 import os
 import sys
@@ -67,13 +68,20 @@ def test_what_has_workers_of_its_own_is_left_to_them(plugins: Path, tmp_path: Pa
     assert "fft/acme" in served.list_backends()
 
 
-def test_at_most_four_children_wait(plugins: Path) -> None:
-    async def work() -> None:
-        async with Children(PythonFinder(plugins)) as children:
-            taken = [await children._take(f"/python{number}") for number in range(5)]
-            assert list(children._children) == [f"/python{number}" for number in range(1, 5)]
-            assert await children._take("/python1") is taken[1]
+def test_few_children_wait_and_none_of_a_plugin_that_is_gone(plugins: Path) -> None:
+    for number in range(5):
+        write_manifest(plugins, f"p{number}", f"fft/p{number}")
+    finder = PythonFinder(plugins)
+    pythons = [finder.find("fft", f"p{number}") for number in range(5)]
 
-    import asyncio
+    async def work() -> None:
+        async with Children(finder) as children:
+            taken = [await children._take(python) for python in pythons]
+            assert list(children._children) == pythons[1:]
+            assert await children._take(pythons[1]) is taken[1]
+            (plugins / "p2.json").unlink()
+            os.utime(plugins, ns=(3, 3))
+            await children._take(pythons[3])
+            assert set(children._children) == {pythons[number] for number in (1, 3, 4)}
 
     asyncio.run(work())

@@ -16,6 +16,7 @@ from magellon.platform.server.http.routes import (
     events,
     health,
     jobs,
+    live,
     login,
     micrographs,
     monitoring,
@@ -33,7 +34,10 @@ DESCRIPTION = """Sessions, jobs, tasks and results of Magellon.
 
 Lists come in pages: give `next` of one page as `cursor` for the next. Errors are problem details (RFC 9457). Every request but
 `health` carries a token: `Authorization: Bearer TOKEN`."""
-_ROUTERS = (health, sessions, jobs, tasks, micrographs, tiles, artefacts, backends, plugins, events, monitoring, login, people)
+_ROUTERS = (
+    *(health, sessions, live, jobs, tasks, micrographs, tiles, artefacts, backends, plugins, events, monitoring),
+    *(login, people),
+)
 
 
 def create_app(services: Services, settings: ProtectionSettings | None = None) -> FastAPI:

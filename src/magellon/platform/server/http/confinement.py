@@ -7,16 +7,15 @@ from magellon.platform.pipeline.parameters import fill_parameters
 from magellon.platform.pipeline.recipe import Recipe, list_wanted
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.submitting import Submission
-from magellon.platform.store.roots import confine_path
 
 
 async def check_submission_paths(served: Services, submission: Submission) -> None:
     """Raises BadInput: the folder, a reference or a file of the recipe lies elsewhere."""
-    folder = confine_path(submission.folder, served.data)
+    folder = served.confine(submission.folder)
     acquisition = submission.acquisition
-    for reference in (acquisition.gain, acquisition.defects) if acquisition else ():
+    for reference in (acquisition.gain, acquisition.defects, acquisition.metadata) if acquisition else ():
         if reference:
-            confine_path(folder / reference, served.data)
+            served.confine(folder / reference)
     await check_recipe_paths(served, submission.recipe)
 
 
@@ -25,7 +24,7 @@ async def check_recipe_paths(served: Services, recipe: Recipe) -> None:
     catalogue = await asyncio.to_thread(read_catalogue, served.book.home.catalogue, list_wanted(recipe))
 
     def visit(text: str) -> str:
-        return str(confine_path(text, served.data))
+        return str(served.confine(text))
 
     for key, step in recipe.steps.items():
         category = step.category or key

@@ -23,6 +23,7 @@ class Gate:
     logins: Logins
     provider: OpenIdProvider | None
     tls: bool
+    proxies: tuple[str, ...] = ()
 
     @property
     def cookie(self) -> str:
@@ -44,9 +45,9 @@ class Gate:
         )
 
 
-def open_gate(people: People, openid: OpenIdSettings | None, tls: bool) -> Gate:
+def open_gate(people: People, openid: OpenIdSettings | None, tls: bool, proxies: tuple[str, ...] = ()) -> Gate:
     provider = OpenIdProvider(openid, httpx2.AsyncClient(trust_env=True)) if openid else None
-    return Gate(Logins(people), provider, tls)
+    return Gate(Logins(people), provider, tls, proxies)
 
 
 def find_gate(request: Request) -> Gate:

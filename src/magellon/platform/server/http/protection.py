@@ -50,6 +50,8 @@ class ProtectionSettings(Record):
     server on loopback under a name of its own. "*" allows all."""
     tls: bool = False
     """Whether browsers reach the server by https: cookies are then for https only."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of proxies whose `X-Forwarded-For` is believed; it only decides whose attempts to log in are counted."""
     largest_body: int = 2 << 20
     """Bytes of one request."""
     openid: OpenIdSettings | None = None
@@ -74,9 +76,9 @@ def read_protection_settings(state: Path) -> ProtectionSettings:
 
 
 def protect(app: FastAPI, settings: ProtectionSettings) -> None:
-    """Put all this around an app. Called last, so that nothing lies outside of it."""
-    app.state.gate = open_gate(app.state.services.people, settings.openid, settings.tls)
-    app.add_middleware(Protection, settings=settings)
+    """Put all this around an app, answers to its own defects included. Called last: nothing can be added outside of it."""
+    app.state.gate = open_gate(app.state.services.people, settings.openid, settings.tls, settings.proxies)
+    app.middleware_stack = Protection(app.build_middleware_stack(), settings)
 
 
 @dataclass

@@ -9,8 +9,10 @@ from fastapi import Depends, Request
 from magellon.platform.people.directory import People
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.book import Book
+from magellon.platform.server.http.views.jobs import StepCounter
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.submitting import Submission
+from magellon.platform.store.roots import confine_path
 
 
 class Controls(Protocol):
@@ -55,8 +57,17 @@ class Services:
     dispatcher: Any = None
     watching: Any = None
     plugins: Plugins | None = None
+    counter: StepCounter = field(default_factory=StepCounter)
     data: tuple[Path, ...] = field(default=(Path("/"),))
     """Folders in which sessions, recipes' files and artefacts may lie."""
+
+    def confine(self, path: str | Path) -> Path:
+        """The real path of a file or folder that a request names, if it lies in the open folders and not in our own state.
+
+        Raises:
+            BadInput: it does not, is not there, or is no path.
+        """
+        return confine_path(path, self.data, (self.book.home.state,))
 
 
 def find_services(request: Request) -> Services:

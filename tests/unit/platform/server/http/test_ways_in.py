@@ -301,6 +301,19 @@ def test_guessing_is_slowed_down_over_http(client: TestClient) -> None:
     log_in(client, "otto")
 
 
+def test_behind_a_proxy_attempts_are_counted_by_who_is_before_it(directory: People) -> None:
+    def guess(client: TestClient, number: int, forwarded: str) -> int:
+        wrong = {"name": f"user{number}", "password": "wrong"}
+        return client.post("/api/v1/login", json=wrong, headers={"X-Forwarded-For": forwarded}).status_code
+
+    behind = TestClient(make_app(directory, proxies=("testclient",)), base_url=HOST)
+    assert {guess(behind, each, "6.6.6.6, 192.0.2.1") for each in range(30)} == {401}
+    assert guess(behind, 99, "7.7.7.7, 192.0.2.1") == 429  # what comes before is said by whoever attempts
+    assert guess(behind, 99, "6.6.6.6, 192.0.2.2") == 401
+    plain = TestClient(make_app(directory), base_url=HOST)
+    assert [guess(plain, each, f"192.0.2.{each}") for each in range(31)] == [401] * 30 + [429]
+
+
 def test_the_audit_log_tells_who_did_what_in_pages(client: TestClient, bearer: dict[str, dict[str, str]]) -> None:
     log_in(client)
     for session in (1, 2):

@@ -19,7 +19,6 @@ from magellon.platform.server.http.files import name_type, send_file
 from magellon.platform.server.http.paging import Page, Pages, make_page, read_cursor
 from magellon.platform.server.http.security import require, visible_artefact, visible_session
 from magellon.platform.server.http.services import Served
-from magellon.platform.store.roots import confine_path
 from magellon.platform.store.schema import artefacts
 
 router = APIRouter(tags=["artefacts"])
@@ -89,7 +88,7 @@ def list_artefacts(session_id: Session, served: Served, caller: Viewer, paging: 
 @router.post("/sessions/{session_id}/artefacts", status_code=status.HTTP_201_CREATED)
 async def attach_artefact(session_id: Session, new: NewArtefact, served: Served, caller: Operator) -> ArtefactView:
     """Attach a file that lies in one of the folders this server may read. The same name again replaces it."""
-    path = confine_path(new.path, served.data)
+    path = served.confine(new.path)
     if not path.is_file():
         raise BadInput(f"{new.path} is not a file")
     if not path.name.lower().endswith(_SUFFIXES[new.kind]):
@@ -116,7 +115,7 @@ def get_artefact(artefact_id: Artefact, served: Served, caller: Viewer) -> Artef
 def get_artefact_file(artefact_id: Artefact, served: Served, caller: Viewer) -> FileResponse:
     """Its file, if it still lies in one of the folders this server may read."""
     try:
-        path = confine_path(_find(served, artefact_id).path, served.data)
+        path = served.confine(_find(served, artefact_id).path)
     except BadInput as error:
         raise NotThere("the file is not there any more") from error
     return send_file(path, path.parent)

@@ -178,8 +178,12 @@ def _refusals() -> Iterator[None]:
 
 
 def find_address(request: Request) -> str:
-    """Where a request comes from; behind a proxy that is trusted, where the proxy says."""
-    return request.client.host if request.client else ""
+    """Where a request comes from: of the addresses that proxies noted, the last one that is not a proxy of ours."""
+    address, proxies = request.client.host if request.client else "", find_gate(request).proxies
+    noted = [each.strip() for each in request.headers.get("x-forwarded-for", "").split(",") if each.strip()]
+    while address in proxies and noted:
+        address = noted.pop()
+    return address[:64]
 
 
 def _page(gate: Gate, message: str = "", status: int = 200) -> HTMLResponse:

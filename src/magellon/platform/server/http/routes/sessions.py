@@ -24,6 +24,7 @@ from magellon.platform.server.http.views.sessions import (
 )
 from magellon.platform.server.submitting import Submission
 from magellon.platform.sessions.definition import Acquisition
+from magellon.platform.sessions.watch_settings import WatchSettings
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
@@ -46,6 +47,7 @@ class NewSession(Record):
     )
     acquisition: Acquisition | None = Field(None, description="What the folder's own metadata leave out or have wrong.")
     live: bool = Field(False, description="Watch the folder while it grows.")
+    watch: WatchSettings = Field(WatchSettings(), description="How, when live.")
 
 
 @router.get("")
@@ -70,13 +72,13 @@ async def create_session(new: NewSession, served: Served, caller: Operator) -> J
     recipe = change_recipe(new.recipe or read_recipe(), new.settings)
     values: dict[str, Any] = {"folder": new.folder, "recipe": recipe, "acquisition": new.acquisition, "alone": False}
     if new.live:
-        values["live"] = True
+        values |= {"live": True, "watch": new.watch}
     submission = Submission(**values)
     await check_submission_paths(served, submission)
     job = await served.entrance.enter_submission(submission)
     note_act(served, caller, "submit session", new.folder, {"job": job})
     with served.book.ledger.reading() as connection:
-        return get_job(connection, job)
+        return get_job(connection, job, served.counter)
 
 
 @router.get("/{session_id}")

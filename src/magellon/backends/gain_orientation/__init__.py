@@ -1,0 +1,1 @@
+"""The orientation of gain references."""
