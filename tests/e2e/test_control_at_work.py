@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
 import subprocess
 import sys
 import time
@@ -24,12 +26,13 @@ from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
 from magellon.platform.server.submitting import Submission
+from magellon.platform.server.watching import Watching
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.schema import tasks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 POLICY = Policy(beat_interval=0.3, lost_after=4, transient_delay=0.2, reconcile_interval=3)
 
@@ -40,8 +43,8 @@ class Site:
     def __init__(self, dispatcher: Dispatcher, worker: psutil.Process) -> None:
         self.dispatcher, self.control, self.worker = dispatcher, Control(dispatcher), worker
 
-    async def submit(self, folder: Path, recipe: dict[str, object], live: bool = False) -> int:
-        submission = Submission(folder=str(folder), recipe=Recipe.model_validate({"steps": recipe}), alone=False, live=live)
+    async def submit(self, folder: Path, recipe: dict[str, object]) -> int:
+        submission = Submission(folder=str(folder), recipe=Recipe.model_validate({"steps": recipe}), alone=False)
         return int(await ask_server(self.dispatcher.client, "api.submit", submission.model_dump_json().encode()))
 
     def count(self, step: str, job: int = 1) -> Counter[str]:
@@ -62,11 +65,19 @@ class Site:
         return time.monotonic() - start
 
 
+def wait_for_port(port: int) -> None:
+    while True:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+
+
 def at_work(folder: Path, scenario: Callable[[Site], Awaitable[None]], slots: int = 1) -> None:
     home = Home.at(folder / "home")
     home.prepare()
     address = write_configuration(home.bus_configuration)
     bus = subprocess.Popen([str(find_nats_server()), "-c", str(home.bus_configuration)], stderr=subprocess.DEVNULL)
+    wait_for_port(int(address.url.rpartition(":")[2]))
     argv = [sys.executable, "-m", "magellon.platform.worker", "--home", str(home.root), "--slots", str(slots), "--beat", "0.3"]
     worker = subprocess.Popen(argv)
 
@@ -77,7 +88,7 @@ def at_work(folder: Path, scenario: Callable[[Site], Awaitable[None]], slots: in
         dispatcher = Dispatcher(Book(ledger, home, POLICY, ResultStore(home.results)), client)
         await client.subscribe("beat.*", cb=dispatcher.answer_beat)
         await dispatcher.recover()
-        await Reception(dispatcher).open()
+        await Reception(dispatcher, Watching(dispatcher)).open()
         running = asyncio.create_task(dispatcher.run())
         try:
             await scenario(Site(dispatcher, psutil.Process(worker.pid)))
@@ -95,6 +106,7 @@ def at_work(folder: Path, scenario: Callable[[Site], Awaitable[None]], slots: in
         worker.wait(20)
         bus.kill()
         bus.wait()
+        gc.collect()  # connections cut by the bus's end are none of the next test's business
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +137,9 @@ def test_native_code_that_never_returns_ends_when_it_is_cancelled(tmp_path: Path
     at_work(tmp_path, scenario)
 
 
-def test_a_paused_job_begins_nothing_and_a_live_one_goes_first(tmp_path: Path) -> None:
+def test_a_paused_job_begins_nothing_and_an_urgent_one_goes_first(tmp_path: Path) -> None:
     batch = make_session(tmp_path / "batch", {f"b{number:02d}": "fine" for number in range(20)}, "batch")
-    live = make_session(tmp_path / "live", {"l0": "fine", "l1": "fine"}, "live")
+    urgent = make_session(tmp_path / "urgent", {"u0": "fine", "u1": "fine"}, "urgent")
     recipe = {"motion_correction": {"backend": "fake", "params": {"seconds": 0.1}}}
 
     async def scenario(site: Site) -> None:
@@ -142,7 +154,8 @@ def test_a_paused_job_begins_nothing_and_a_live_one_goes_first(tmp_path: Path) -
         assert done < 20
         await site.control.resume(first)
         await site.wait_until(lambda: site.count("motion_correction")["completed"] > done)
-        second = await site.submit(live, recipe, live=True)
+        second = await site.submit(urgent, recipe)
+        await site.control.set_priority(second, 5)
         await site.wait_until(lambda: site.count("motion_correction", second) == {"completed": 2})
         assert site.count("motion_correction", first)["pending"] > 5, "the batch was still waiting"
         await site.wait_until(lambda: site.count("motion_correction", first) == {"completed": 20})

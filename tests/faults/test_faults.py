@@ -1,5 +1,6 @@
 """More than two hundred faults, seeded, over whole runs: the end is always that of the run that nobody disturbed."""
 
+import gc
 import heapq
 import random
 import time
@@ -109,6 +110,7 @@ def disturb(plant: Plant, kinds: tuple[str, ...], seed: int, number: int) -> Cou
         while repairs:
             heapq.heappop(repairs)[2]()
         meddler.stop()
+        gc.collect()
     return done
 
 
