@@ -36,6 +36,7 @@ RIGHTS: dict[str, Role | None] = {
     "GET /api/v1/sessions/{session_id}/histograms": Role.VIEWER,
     "GET /api/v1/sessions/{session_id}/files/{name:path}": Role.VIEWER,
     "GET /api/v1/sessions/{session_id}/artefacts": Role.VIEWER,
+    "GET /api/v1/sessions/{session_id}/live": Role.VIEWER,
     "GET /api/v1/jobs": Role.VIEWER,
     "GET /api/v1/jobs/{job_id}": Role.VIEWER,
     "GET /api/v1/tasks": Role.VIEWER,
@@ -63,6 +64,8 @@ RIGHTS: dict[str, Role | None] = {
     # Changing sessions and jobs.
     "POST /api/v1/sessions": Role.OPERATOR,
     "POST /api/v1/sessions/{session_id}/artefacts": Role.OPERATOR,
+    "PUT /api/v1/sessions/{session_id}/live": Role.OPERATOR,
+    "DELETE /api/v1/sessions/{session_id}/live": Role.OPERATOR,
     "GET /api/v1/sessions/{session_id}/people": Role.OPERATOR,
     "PUT /api/v1/sessions/{session_id}/people/{name}": Role.OPERATOR,
     "DELETE /api/v1/sessions/{session_id}/people/{name}": Role.OPERATOR,
