@@ -59,6 +59,7 @@ def _look_at_results(web: Web, session: int) -> None:
     task = web.get(f"/tasks/{found[0]['steps']['ctf_estimation']['task']}")
     assert (task["backend"], task["provenance"]["threads"]) == ("ctf", 1)
     assert task["outputs"]["ctf"]["defocus_u"] > 0
+    assert "Log-Next" in web.client.get(f"/tasks/{task['id']}/log").headers
     pictures = [each for each in web.get(f"/tasks/{task['id']}/files")["files"] if each["type"] == "image/png"]
     picture = web.client.get(f"/tasks/{task['id']}/files/{pictures[0]['name']}")
     assert picture.content.startswith(b"\x89PNG")

@@ -12,6 +12,8 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
 from sqlalchemy import func, select
 from starlette.types import Message
 
@@ -58,6 +60,13 @@ HOSTILE_NAMES = (
     "männlich ☃.mrc",
 )
 STEPS = ("motion_correction", "fft")
+
+
+class SilentBus(Client):
+    """Nobody listens."""
+
+    async def request(self, *_: Any, **__: Any) -> Msg:
+        raise NoRespondersError
 
 
 @dataclass
@@ -110,7 +119,7 @@ def build_site(folder: Path) -> Site:
     opened = _process(book, data / "open", "open", "")
     hidden = _process(book, data / CANARY, CANARY, CANARY)
     administration.give_session(opened.session_id, "vera")
-    dispatcher = Dispatcher(book, Client())  # never connected: the bus is away
+    dispatcher = Dispatcher(book, SilentBus())
     watching = Watching(dispatcher)
     control, reception = Control(dispatcher), Reception(dispatcher, watching)
     open_folders = (data.resolve(), home.root)

@@ -87,14 +87,24 @@ def try_all(site: Site, name: str | None, mode: GenerationMode, examples: int) -
     return seen
 
 
+def name_run(value: object) -> str:
+    return {GenerationMode.POSITIVE: "valid", GenerationMode.NEGATIVE: "broken", None: "nobody"}.get(value, str(value))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "broken"])
-@pytest.mark.parametrize("name", [None, *CAST])
-def test_the_api_has_no_defect_and_no_leak(site: Site, name: str | None, mode: GenerationMode) -> None:
-    seen = try_all(site, name, mode, 20 if mode is GenerationMode.POSITIVE else 8)
+@pytest.mark.parametrize(
+    ("name", "mode", "examples"),
+    [
+        *((name, GenerationMode.POSITIVE, 10) for name in (None, *CAST)),
+        *((name, GenerationMode.NEGATIVE, 8) for name in ("vera", "ada")),
+    ],
+    ids=name_run,
+)
+def test_the_api_has_no_defect_and_no_leak(site: Site, name: str | None, mode: GenerationMode, examples: int) -> None:
+    seen = try_all(site, name, mode, examples)
     assert sum(seen.values()) > 200
     if name is None:
-        assert not set(seen) - {200, 401, 404, 405, 422, 429, 503}  # health, and the ways to log in
+        assert not set(seen) - {200, 400, 401, 404, 422, 429, 503}  # health, and the ways to log in
     else:
         assert {404, 422} <= set(seen)
-        assert seen[200] > 50 or mode is GenerationMode.NEGATIVE
+        assert seen[200] > 25 or mode is GenerationMode.NEGATIVE

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from magellon.platform.people.directory import People
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.book import Book
+from magellon.platform.server.http.views.jobs import StepCounter
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.submitting import Submission
 from magellon.platform.store.roots import confine_path
@@ -56,6 +57,7 @@ class Services:
     dispatcher: Any = None
     watching: Any = None
     plugins: Plugins | None = None
+    counter: StepCounter = field(default_factory=StepCounter)
     data: tuple[Path, ...] = field(default=(Path("/"),))
     """Folders in which sessions, recipes' files and artefacts may lie."""
 

@@ -40,7 +40,7 @@ def test_filters_and_sorting_happen_in_the_ledger(site: Any) -> None:
 
 
 @pytest.mark.parametrize("sort", ["name", "-name", "total_motion", "-total_motion"])
-@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("limit", [1, 2])
 def test_pages_hold_every_micrograph_once_in_order(site: Any, sort: str, limit: int) -> None:
     whole = _names(site.get(f"/sessions/1/micrographs?sort={sort}"))
     walked, cursor = [], ""

@@ -56,7 +56,7 @@ def list_jobs(
 ) -> Page[JobView]:
     """Jobs in the order they were made."""
     with served.book.ledger.reading() as connection:
-        return views.list_jobs(connection, paging, visible, session)
+        return views.list_jobs(connection, paging, visible, session, served.counter)
 
 
 @router.get("/{job_id}")
@@ -128,4 +128,4 @@ async def change_job_recipe(job_id: Job, change: RecipeChange, served: Served, c
 
 def _read_job(served: Services, job_id: int) -> JobDetail:
     with served.book.ledger.reading() as connection:
-        return views.get_job(connection, job_id)
+        return views.get_job(connection, job_id, served.counter)

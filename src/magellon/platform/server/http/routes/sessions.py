@@ -78,7 +78,7 @@ async def create_session(new: NewSession, served: Served, caller: Operator) -> J
     job = await served.entrance.enter_submission(submission)
     note_act(served, caller, "submit session", new.folder, {"job": job})
     with served.book.ledger.reading() as connection:
-        return get_job(connection, job)
+        return get_job(connection, job, served.counter)
 
 
 @router.get("/{session_id}")

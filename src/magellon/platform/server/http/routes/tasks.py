@@ -110,7 +110,7 @@ async def stream_task_log(
         with served.book.ledger.reading() as connection:
             row = connection.execute(select(tasks.c.identity, tasks.c.state).where(tasks.c.id == task_id)).one_or_none()
         if row is None or row.identity is None:
-            return served.book.home.logs / "none", row is None
+            return served.book.store.log_path("none"), row is None
         return _place_log(served, row.identity), row.state not in ("waiting", "pending", "running")
 
     def events() -> AsyncIterator[bytes]:
@@ -141,7 +141,7 @@ def _find_identity(served: Services, task_id: int) -> str:
 
 
 def _place_log(served: Services, identity: str) -> Path:
-    return served.book.home.logs / f"{identity}.log"
+    return served.book.store.log_path(identity)
 
 
 def _find_log(served: Services, task_id: int) -> Path:

@@ -1,6 +1,10 @@
 """Jobs as people see them."""
 
+import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from pydantic import Field
@@ -9,11 +13,12 @@ from sqlalchemy import Connection, Row, Select, func, select
 from magellon.errors import NotThere
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.server.http.paging import Page, Paging, make_page, read_cursor
-from magellon.platform.server.http.states import ShownState, shown_state
+from magellon.platform.server.http.states import ShownState, is_shown_as
 from magellon.platform.server.http.views.view import View
 from magellon.platform.store.schema import jobs, sessions, tasks
 
 _ORDER = "jobs by id"
+_WORTH, _OLDEST = 10, 2.0
 
 
 class StepCounts(View):
@@ -54,7 +59,34 @@ class JobDetail(JobView):
     """As submitted; `POST .../recipe` changes it."""
 
 
-def list_jobs(connection: Connection, paging: Paging, visible: frozenset[int] | None, session: int | None) -> Page[JobView]:
+@dataclass
+class StepCounter:
+    """Counts tasks. Where that takes long, as for 100,000 of them, an answer serves all who ask within ten times that long."""
+
+    _known: dict[int, tuple[float, tuple[StepCounts, ...]]] = field(default_factory=dict)
+    _counting: Lock = field(default_factory=Lock)
+
+    def forget(self) -> None:
+        """Something has been changed by a person, who will want to see it."""
+        self._known = {}  # what is being counted meanwhile is kept nowhere
+
+    def count(self, connection: Connection, job_id: int, plan: Any) -> tuple[StepCounts, ...]:
+        """In the order of the recipe; `plan` as the ledger holds it."""
+        due, found = self._known.get(job_id, (0.0, None))
+        if found is not None and (time.monotonic() < due or self._counting.locked()):
+            return found
+        with self._counting:
+            began = time.monotonic()
+            known = self._known
+            counted = count_steps(connection, job_id, Plan.model_validate(plan))
+            ended = time.monotonic()
+            known[job_id] = (ended + min(_WORTH * (ended - began), _OLDEST), counted)
+        return counted
+
+
+def list_jobs(
+    connection: Connection, paging: Paging, visible: frozenset[int] | None, session: int | None, counter: StepCounter
+) -> Page[JobView]:
     query = _select_jobs().order_by(jobs.c.id).limit(paging.limit + 1)
     if session is not None:
         query = query.where(jobs.c.session_id == session)
@@ -63,38 +95,47 @@ def list_jobs(connection: Connection, paging: Paging, visible: frozenset[int] | 
     position = read_cursor(_ORDER, paging.cursor, [int])
     if position:
         query = query.where(jobs.c.id > position[0])
-    shown = [JobView(**_describe_job(connection, row)) for row in connection.execute(query).all()]
+    shown = [JobView(**_describe_job(connection, row, counter)) for row in connection.execute(query).all()]
     return make_page(_ORDER, shown, paging.limit, lambda job: (job.id,))
 
 
-def get_job(connection: Connection, job_id: int) -> JobDetail:
+def get_job(connection: Connection, job_id: int, counter: StepCounter) -> JobDetail:
     """Raises NotThere."""
     row = connection.execute(_select_jobs().where(jobs.c.id == job_id)).one_or_none()
     if row is None:
         raise NotThere(f"there is no job {job_id}")
-    return JobDetail(**_describe_job(connection, row), recipe=row.recipe)
+    return JobDetail(**_describe_job(connection, row, counter), recipe=row.recipe)
 
 
 def _select_jobs() -> Select[Any]:
     return select(jobs, sessions.c.name.label("session_name")).join_from(jobs, sessions)
 
 
-def _describe_job(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    steps = count_steps(connection, row.id, Plan.model_validate(row.plan))
+def _describe_job(connection: Connection, row: Row[Any], counter: StepCounter) -> dict[str, Any]:
+    steps = counter.count(connection, row.id, row.plan)
     return {
         "id": row.id, "session": row.session_id, "session_name": row.session_name, "paused": row.paused,
         "priority": row.priority, "created_at": row.created_at, "steps": steps, "state": sum_up(steps),
     }  # fmt: skip
 
 
+_SHOWN = {"waiting": "pending", "skipped": "held"}
+
+
 def count_steps(connection: Connection, job_id: int, plan: Plan) -> tuple[StepCounts, ...]:
     """In the order of the recipe."""
-    shown = shown_state.label("shown")
-    query = select(tasks.c.step, shown, func.count().label("number")).where(tasks.c.job_id == job_id)
-    counts: dict[str, dict[str, int]] = {}
-    for row in connection.execute(query.group_by(tasks.c.step, shown)):
-        counts.setdefault(row.step, {})[row.shown] = row.number
-    return tuple(StepCounts(step=step.key, backend=step.backend, **counts.get(step.key, {})) for step in plan.steps)
+    number = func.count().label("number")
+    query = select(tasks.c.step, tasks.c.state, number).where(tasks.c.job_id == job_id)  # from an index alone
+    counts: dict[str, Counter[str]] = {step.key: Counter() for step in plan.steps}
+    for row in connection.execute(query.group_by(tasks.c.state, tasks.c.step)):
+        if row.step in counts:
+            counts[row.step][_SHOWN.get(row.state, row.state)] += row.number
+    if any(found["pending"] for found in counts.values()):
+        outdated = select(tasks.c.step, number).where(tasks.c.job_id == job_id, is_shown_as(ShownState.OUTDATED))
+        for row in connection.execute(outdated.group_by(tasks.c.step)):
+            if row.step in counts:
+                counts[row.step].update({"outdated": row.number, "pending": -row.number})
+    return tuple(StepCounts(step=step.key, backend=step.backend, **counts[step.key]) for step in plan.steps)
 
 
 def sum_up(steps: Sequence[StepCounts]) -> ShownState:

@@ -174,7 +174,11 @@ def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]])
         part = numbers[start : start + 500]
         query = select(tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.reason, shown_state.label("shown"))
         for row in connection.execute(query.where(tasks.c.job_id == job, tasks.c.item_id.in_(part)).order_by(tasks.c.id)):
-            steps.setdefault(row.item_id, {})[row.step] = StepState(task=row.id, state=row.shown, reason=row.reason)
+            steps.setdefault(row.item_id, {})[row.step] = StepState.model_construct(
+                task=row.id,
+                state=ShownState(row.shown),
+                reason=row.reason,  # many, and known to be right
+            )
         measured = select(metrics).where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).order_by(metrics.c.name)
         for row in connection.execute(measured):
             values.setdefault(row.item_id, {})[row.name] = row.value
