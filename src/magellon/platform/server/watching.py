@@ -73,7 +73,10 @@ class Watching:
         with self._book.ledger.transaction() as connection:
             live = connection.execute(select(sessions.c.id).where(sessions.c.live.is_not(None))).scalars().all()
         for session_id in live:
-            self.start(session_id)
+            try:
+                self.start(session_id)
+            except ValueError as error:  # a definition of another version, say: troubles no other session
+                log.error("session %d cannot be watched: %s", session_id, error)
         try:
             await asyncio.Event().wait()
         finally:

@@ -60,7 +60,7 @@ class SessionFolder:
         return listing
 
     def stat(self, path: str) -> FileState:
-        return _make_state(os.stat(self.folder / path))
+        return _make_state(os.stat(f"{self.folder}/{path}"))
 
     def inspect(self, movie: str, metadata: str | None) -> Inspection:
         """Open the file, so that a network filesystem asks its server how it is now, then read header and metadata.

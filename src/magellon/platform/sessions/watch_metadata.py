@@ -25,11 +25,13 @@ _SURELY = 0.95
 
 def looks_like_movie(source: Source, path: str) -> bool:
     """Whether a file with a movie's suffix is one, by its name. EPU may store the sum before the movie, without an ending."""
+    if source in ("plain", "session.json"):
+        return True
     file = PurePosixPath(path)
     if source == "epu":
         ended = _EPU_ENDING.search(file.stem.split(".")[0]) is not None or ".eer" in file.suffixes
         return _EPU_EXPOSURE.match(file.name) is not None and ended
-    return source in ("plain", "session.json") or not looks_like_reference(Path(path))
+    return not looks_like_reference(Path(path))
 
 
 def find_metadata(movie: str, names: Container[str]) -> str | None:

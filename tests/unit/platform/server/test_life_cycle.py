@@ -136,6 +136,25 @@ class LifeCycle(RuleBasedStateMachine):
         if before is not None and after is not None and before.attempt != task.attempt:
             assert (after.state, after.failures) == (before.state, before.failures), "an earlier attempt says nothing"
 
+    def list_stale(self) -> list[Task]:
+        """Earlier attempts at what is on the bus or at work now."""
+        current = {row.id: row.attempt for row in self.rows() if row.published}
+        return [task for task in self.known if task.attempt < current.get(task.id, 0)]
+
+    @rule()
+    def the_bus_loses_all_and_it_is_published_again(self) -> None:
+        with self.book.ledger.transaction() as connection:
+            release_tasks(connection, [row.id for row in self.rows() if row.published])
+        self.publish()
+
+    @precondition(lambda self: self.list_stale())
+    @rule(data=st.data(), kind=st.sampled_from(KINDS))
+    def an_earlier_attempt_speaks_up(self, data: st.DataObject, kind: Any) -> None:
+        task = data.draw(st.sampled_from(self.list_stale()))
+        before = self.rows()
+        self.report(started(task), failed(task, kind))
+        assert self.rows() == before, "it says nothing of the present one"
+
     @precondition(lambda self: any(row.state == "running" for row in self.rows()))
     @rule(data=st.data())
     def a_worker_is_lost(self, data: st.DataObject) -> None:

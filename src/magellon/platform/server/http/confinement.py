@@ -13,7 +13,7 @@ async def check_submission_paths(served: Services, submission: Submission) -> No
     """Raises BadInput: the folder, a reference or a file of the recipe lies elsewhere."""
     folder = served.confine(submission.folder)
     acquisition = submission.acquisition
-    for reference in (acquisition.gain, acquisition.defects) if acquisition else ():
+    for reference in (acquisition.gain, acquisition.defects, acquisition.metadata) if acquisition else ():
         if reference:
             served.confine(folder / reference)
     await check_recipe_paths(served, submission.recipe)

@@ -114,6 +114,9 @@ def test_a_folder_is_submitted_where_sessions_may_lie(site: Any, tmp_path: Path,
     for folder in ("/etc", str(tmp_path / "out"), str(tmp_path / "../.."), "relative", str(tmp_path / "missing")):
         refused = site.ask("POST", "/sessions", json={"folder": folder})
         assert refused.status_code == 422, folder
+    for name in ("gain", "defects", "metadata"):
+        refused = site.ask("POST", "/sessions", json={**new, "acquisition": {name: "/etc"}})
+        assert refused.status_code == 422, name
     assert len(site.entrance.seen) == 1
 
 
