@@ -16,6 +16,8 @@ from people_cast import PASSWORD
 ROOT = Path(__file__).parents[2]
 SECRET = "the content of a file that nobody may read"
 
+pytestmark = pytest.mark.slow
+
 LEADING_OUT = (
     "../token",
     "../../state/token",

@@ -16,7 +16,7 @@ from magellon.testing.examples import CENTRES, CTF, DRIFT
 
 pytest_plugins = ["magellon.testing.fixtures"]
 
-CATEGORIES = [category for category, contract in CONTRACTS.items() if not contract.gather]
+CATEGORIES = [category for category, contract in CONTRACTS.items() if not contract.gather and not contract.on_demand]
 OURS = [(each.category, each.name) for each in find_backends() if each.category in CATEGORIES]
 
 

@@ -37,6 +37,7 @@ def test_the_backend_keeps_to_its_contract_and_finds_the_diameter(tmp_path):
     assert output.confidence > 0.5
 
 
+@pytest.mark.slow
 def test_the_many_overrule_the_few(tmp_path, caplog):
     items = [write_disks(tmp_path, name, DIAMETER) for name in ("a", "bb", "ccc")]
     items.append(write_disks(tmp_path, "odd", 320.0, 2))
@@ -48,6 +49,7 @@ def test_the_many_overrule_the_few(tmp_path, caplog):
     assert "4 micrographs" in caplog.text
 
 
+@pytest.mark.slow
 def test_micrographs_without_particles_are_not_believed(tmp_path):
     empty = write_disks(tmp_path, "empty", DIAMETER, 0)
     rng = np.random.default_rng(0)

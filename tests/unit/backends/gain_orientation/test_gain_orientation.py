@@ -132,6 +132,7 @@ def test_a_gain_of_another_size_is_left_to_motion_correction(tmp_path: Path, cap
     assert "not checked" in caplog.text
 
 
+@pytest.mark.slow
 def test_few_electrons_are_enough_on_a_whole_detector() -> None:
     gain = make_gain((1024, 1024), 0.02)
     summed = torch.from_numpy(make_frames(gain, 1, 3, dose=4.0)[0].astype(np.float32))
