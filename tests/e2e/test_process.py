@@ -163,6 +163,7 @@ def test_new_movies_are_added_and_nothing_repeated(tmp_path: Path, diary: Path) 
     assert (run.home / "sessions/lot/particles.star").read_text() == "a: a 0 10000.0\nb: b 0 10000.0\nc: c 0 10000.0\n"
 
 
+@pytest.mark.slow
 def test_a_session_in_which_nothing_works_is_no_success(tmp_path: Path, diary: Path) -> None:
     session = make_session(tmp_path / "lot", {"a": "bad", "b": "bad"})
     summary = process(Run(session, tmp_path / "home", write_recipe(tmp_path)))

@@ -264,6 +264,7 @@ def test_rights_that_are_withdrawn_end_at_once(site: Site) -> None:
     assert client.get(path, headers=site.headers("vera")).status_code == 200
 
 
+@pytest.mark.slow
 def test_methods_that_no_route_has_are_refused(site: Site) -> None:
     client, paths = site.client(), {route.partition(" ")[2] for route in RIGHTS}
     for path, method in itertools.product(sorted(paths), ("PUT", "DELETE", "PATCH", "POST", "TRACE", "CONNECT", "PROPFIND")):

@@ -21,6 +21,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_is_named_and_stops_no_other(images: Path) -> None:
     out = images / "out"
     result = CliRunner().invoke(app, ["run", "fft", str(images / "bad.mrc"), str(images / "good.mrc"), "--out", str(out)])

@@ -70,6 +70,7 @@ def test_what_moves_comes_out_with_its_amplitude_at_every_frequency() -> None:
 
 
 @pytest.mark.parametrize("frequency", [0.1, 0.25, 0.4])
+@pytest.mark.slow
 def test_a_wave_that_is_stretched_comes_out_with_its_amplitude(frequency: float) -> None:
     shape, count = (512, 512), 6
     field = draw_field(shape, count, 1.0)

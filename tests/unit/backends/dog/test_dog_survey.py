@@ -30,6 +30,7 @@ def write_disks(folder: Path, name: str, diameter: float, rows: int = 5) -> Surv
     return SurveyItem(micrograph=Micrograph(name=name, path=path, pixel_size=PIXEL_SIZE, shape=(384, 384)))
 
 
+@pytest.mark.slow
 def test_the_backend_keeps_to_its_contract_and_finds_the_diameter(tmp_path):
     items = tuple(write_disks(tmp_path, name, DIAMETER) for name in ("a", "bb"))
     output = check_backend(DogSurvey, SurveyInput(items=items))

@@ -58,6 +58,7 @@ def event(number: int) -> Started:
     return Started(task=number, attempt=1, worker="w", incarnation="i")
 
 
+@pytest.mark.slow
 def test_messages_survive_the_server(tmp_path: Path) -> None:
     async def work(address: BusAddress, restart: Callable[[], None]) -> None:
         client = await connect_bus(address, "test")

@@ -58,6 +58,7 @@ def test_viewers_do_not_begin_watches_and_times_must_be_possible(site: Any, watc
     assert watching.live == {}
 
 
+@pytest.mark.slow
 def test_a_new_session_may_be_live(site: Any, tmp_path: Any) -> None:
     body = {"folder": str(tmp_path / "lot"), "live": True, "watch": {"until_quiet": 30}}
     assert site.ask("POST", "/sessions", Role.OPERATOR, json=body).status_code == 201
