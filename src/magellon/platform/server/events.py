@@ -113,8 +113,8 @@ def _enter_failed(policy: Policy, connection: Connection, event: Failed, now: fl
     return True
 
 
-def enter_lost(policy: Policy, connection: Connection, task: int, worker: str, now: float) -> None:
-    """The worker of a running task went away."""
+def enter_lost(policy: Policy, connection: Connection, task: int, worker: str, now: float, delay: float = 0.0) -> None:
+    """The worker of a running task went away, perhaps because of it; it is tried again after `delay` seconds."""
     row = connection.execute(select(tasks).where(tasks.c.id == task, tasks.c.state == "running")).one_or_none()
     if row is None:
         return
@@ -125,5 +125,5 @@ def enter_lost(policy: Policy, connection: Connection, task: int, worker: str, n
         values.update(state="failed", kind="lost", reason=reason, finished_at=now)
         record_changes(connection, [(row.job_id, row.id, "failed", reason)], now)
     else:
-        values.update(state="pending", not_before=now)
+        values.update(state="pending", not_before=now + delay)
     connection.execute(update(tasks).where(tasks.c.id == task).values(**values))

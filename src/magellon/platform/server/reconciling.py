@@ -32,7 +32,14 @@ def find_underway(connection: Connection) -> Sequence[Row[Any]]:
 
 
 _find_running = select(
-    tasks.c.id, tasks.c.attempt, tasks.c.identity, tasks.c.worker, tasks.c.incarnation, tasks.c.started_at, tasks.c.sequence
+    tasks.c.id,
+    tasks.c.attempt,
+    tasks.c.identity,
+    tasks.c.worker,
+    tasks.c.incarnation,
+    tasks.c.started_at,
+    tasks.c.sequence,
+    tasks.c.lost,
 ).where(tasks.c.state == "running")
 
 
@@ -88,6 +95,23 @@ async def withdraw_messages(client: Client, sequences: Sequence[int]) -> None:
         await asyncio.gather(*(delete(sequence) for sequence in sequences[start : start + _AT_A_TIME]))
 
 
+def find_suspects(lost: Iterable[Row[Any]], apart: float) -> list[tuple[Row[Any], float]]:
+    """Of the tasks each worker computed when it went away, those that may be what killed it, and the seconds they wait now.
+
+    That is those that lost most workers before; the others go free. Those that lost one already are tried one after the other,
+    so that the next loss tells them apart.
+    """
+    by_worker: dict[tuple[str, str], list[Row[Any]]] = {}
+    for row in lost:
+        by_worker.setdefault((row.worker, row.incarnation), []).append(row)
+    found: list[tuple[Row[Any], float]] = []
+    for rows in by_worker.values():
+        most = max(row.lost for row in rows)
+        suspects = [row for row in rows if row.lost == most]
+        found += [(row, rank * apart if most else 0.0) for rank, row in enumerate(suspects)]
+    return found
+
+
 def enter_lost_tasks(book: Book, connection: Connection, watch: Watch) -> tuple[list[int], list[Row[Any]]]:
     """Deal with running tasks whose worker is gone or has forgotten them: (tasks that settled, rows to withdraw)."""
     rows: list[Any] = list(connection.execute(_find_running))
@@ -96,8 +120,9 @@ def enter_lost_tasks(book: Book, connection: Connection, watch: Watch) -> tuple[
     lost = [row for row in rows if watch.is_lost(row.worker, row.incarnation, now - row.started_at)]
     gone = [row for row in rows if row.id in forgotten and row not in lost]
     settled = adopt_results(book, connection, [*lost, *gone]) if lost or gone else []
-    for row in lost:
-        enter_lost(book.policy, connection, row.id, row.worker, now)
+    for row, delay in find_suspects(lost, book.policy.lost_after):
+        enter_lost(book.policy, connection, row.id, row.worker, now, delay)
+    release_tasks(connection, [row.id for row in lost])  # those that are not suspected
     if gone:
         release_tasks(connection, [row.id for row in gone])
     return settled + [row.id for row in lost], [*lost, *gone]
