@@ -104,6 +104,7 @@ def test_a_crashed_child_is_replaced(request_for: Callable[..., Request]) -> Non
     run(work)
 
 
+@pytest.mark.slow
 def test_cancel_kills_the_child_and_the_programs_it_runs(request_for: Callable[..., Request]) -> None:
     async def work(child: Child) -> None:
         await child.run(request_for("work"))
@@ -132,6 +133,7 @@ def test_a_child_that_takes_too_much_memory_is_killed(request_for: Callable[...,
     run(work)
 
 
+@pytest.mark.slow
 def test_no_process_is_left_when_the_parent_is_killed(request_for: Callable[..., Request]) -> None:
     reading, writing = os.pipe()
     parent = os.fork()

@@ -43,6 +43,7 @@ def test_phantom_shows_detail_to_3_angstrom_and_no_lattice() -> None:
 
 
 @pytest.mark.parametrize("name", ["asymmetric", "barrel"])
+@pytest.mark.slow
 def test_mirrored_phantom_does_not_pass_for_it(name: str) -> None:
     """A map of the wrong hand must not fit beyond 30 Å, or a consistent flip of everything would go unnoticed."""
     model = build_phantom(name)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from magellon.algorithms.picking.peaks import climb_to_maxima, find_maxima, refine_maxima, suppress_neighbours
@@ -28,6 +29,7 @@ def test_suppression_keeps_the_better_and_frees_what_only_a_lesser_one_blocked()
     assert suppress_neighbours(positions, 4.0).tolist() == [0, 2, 3]
 
 
+@pytest.mark.slow
 def test_suppression_equals_the_greedy_loop() -> None:
     rng = np.random.default_rng(3)
     positions = rng.integers(0, 200, (3000, 2))

@@ -272,6 +272,7 @@ def test_star_files_hold_settled_movies_while_others_are_at_work(live: Live) -> 
     assert [item["name"] for item in star.input["items"]] == list("abcdefghi")
 
 
+@pytest.mark.slow
 def test_the_cost_is_that_of_what_is_new(live: Live) -> None:
     live.book.policy = live.book.policy.model_copy(update={"gather_interval": 3600, "gather_pause": 3600})
     statements: list[str] = []

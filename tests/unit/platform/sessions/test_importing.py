@@ -248,6 +248,7 @@ def test_folders_without_movies_are_refused(tmp_path: Path, real_data: Path) -> 
             check(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_thousand_movies_take_a_second_or_two(tmp_path: Path) -> None:
     folder = make_epu(tmp_path / "s", 1000)
     begun = time.process_time()
