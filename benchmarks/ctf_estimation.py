@@ -43,15 +43,7 @@ class Micrograph:
 
 def run(work: Path, quick: bool) -> list[Row]:
     """Simulate, fit, compare."""
-    spec = SessionSpec(
-        movies=2 if quick else 10,
-        size=1024 if quick else 2048,
-        frames=12,
-        exposure_per_frame=2.08,
-        seed=SEED,
-        motion=MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0)),
-        optics=OpticsRanges(defocus=(5000, 40000)),
-    )
+    spec = plan_still_session(quick, SEED, (5000, 40000))
     micrographs = simulate_sums(spec)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,6 +59,19 @@ def run(work: Path, quick: bool) -> list[Row]:
         return rows
     finally:
         torch.set_num_threads(threads)
+
+
+def plan_still_session(quick: bool, seed: int, defocus: tuple[float, float]) -> SessionSpec:
+    """Movies of 25 e/Å² that do not move; defocus in Å."""
+    return SessionSpec(
+        movies=2 if quick else 10,
+        size=1024 if quick else 2048,
+        frames=12,
+        exposure_per_frame=2.08,
+        seed=seed,
+        motion=MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0)),
+        optics=OpticsRanges(defocus=defocus),
+    )
 
 
 def fit_sum(micrograph: Micrograph) -> CtfFit:

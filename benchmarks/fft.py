@@ -7,14 +7,13 @@ import torch
 from PIL import Image
 
 from benchmarks.cost import measure_call
-from benchmarks.ctf_estimation import Micrograph, simulate_sums, time_transform
+from benchmarks.ctf_estimation import Micrograph, plan_still_session, simulate_sums, time_transform
 from benchmarks.table import Row
 from magellon.algorithms.optics import CtfModel, ctf_phase
 from magellon.backends.fft.backend import FftParams, PowerSpectrum
 from magellon.contracts import Context, FftInput
 from magellon.contracts import Micrograph as MicrographFile
 from magellon.io.mrc import write_mrc
-from magellon.simulation.spec import MotionRanges, OpticsRanges, SessionSpec
 
 SEED = 30
 BANDS = ((20.0, 8.0), (8.0, 5.0))
@@ -23,15 +22,7 @@ BANDS = ((20.0, 8.0), (8.0, 5.0))
 
 def run(work: Path, quick: bool) -> list[Row]:
     """Simulate sums that do not move, draw their spectra, compare with the rings of the truth."""
-    spec = SessionSpec(
-        movies=2 if quick else 10,
-        size=1024 if quick else 2048,
-        frames=12,
-        exposure_per_frame=2.08,
-        seed=SEED,
-        motion=MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0)),
-        optics=OpticsRanges(defocus=(8000, 25000)),
-    )
+    spec = plan_still_session(quick, SEED, (8000, 25000))
     micrographs = simulate_sums(spec)
     inputs = [write_input(micrograph, work / f"m{number}.mrc") for number, micrograph in enumerate(micrographs)]
     transform = time_transform(micrographs[0].image)
