@@ -77,6 +77,19 @@ class Micrograph(Record):
     optics: Optics = Optics()
 
 
+class GridImage(Record):
+    """A picture of the grid: an atlas, a montage of one, or a square. MRC, TIFF, JPEG or PNG; row 0 is the first row."""
+
+    name: str
+    path: Path
+    pixel_size: Annotated[AngstromPerPixel, Field(gt=0.01, lt=1e6)] | None = None
+    """Of this file; None: unknown, so that nothing is known in Å."""
+    stage: tuple[float, float] | None = None
+    """(x, y) of the stage at the picture's centre, µm."""
+    stage_z: float | None = None
+    """µm."""
+
+
 class Ctf(Record):
     """A fitted contrast transfer function."""
 
@@ -110,14 +123,14 @@ class Picks(Record):
 
 
 class Particles(Record):
-    """Extracted boxes of one micrograph: a stack and the STAR file that describes it, which lie in one folder.
+    """Extracted boxes: those of one micrograph in a stack beside the STAR file that describes it, or all that a STAR file has.
 
-    Names inside the STAR file are file names without folders: `000001@NAME.mrcs`, `NAME.mrc`.
+    Names inside the STAR file are relative to its folder (`000001@NAME.mrcs`, `NAME.mrc`), or to a RELION project above it.
     """
 
     star: Path
     stack: Path | None
-    """None when the micrograph gave no particle."""
+    """None when the micrograph gave no particle, or when the STAR file names several stacks."""
     count: Annotated[int, Field(ge=0)]
     box: Pixel
     pixel_size: PositivePixelSize

@@ -7,7 +7,7 @@ from typing import Annotated, Union, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-from magellon.contracts import CONTRACTS, Gain, Movie, Optics, Record, SessionItem
+from magellon.contracts import CONTRACTS, SESSION_SOURCES, Gain, Movie, Optics, Record, SessionItem
 
 
 def movie(**changes) -> Movie:
@@ -58,6 +58,7 @@ def test_default_wiring_joins_equal_types():
     for contract in CONTRACTS.values():
         for field, source in contract.sources.items():
             category, output = source.split(".")
-            expected = Movie if category == "session" else CONTRACTS[category].Output.model_fields[output].annotation
+            of_session = category == "session"
+            expected = SESSION_SOURCES[output] if of_session else CONTRACTS[category].Output.model_fields[output].annotation
             taken = (contract.Item or contract.Input).model_fields[field].annotation
             assert base_types(expected) <= base_types(taken), (contract.category, field)
