@@ -10,6 +10,7 @@ from magellon.contracts.motion_correction import MOTION_CORRECTION, MotionInput,
 from magellon.contracts.particle_extraction import PARTICLE_EXTRACTION, ExtractionInput, ExtractionOutput
 from magellon.contracts.particle_picking import PARTICLE_PICKING, PickingInput, PickingOutput
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
+from magellon.contracts.picker_training import PICKER_TRAINING, PickerTrainingInput, PickerTrainingItem, PickerTrainingOutput
 from magellon.contracts.preview import PREVIEW, PreviewInput, PreviewOutput
 from magellon.contracts.record import Record
 from magellon.contracts.session_export import SESSION_EXPORT, SessionExportInput, SessionExportOutput
@@ -42,6 +43,7 @@ CONTRACTS = {
         PARTICLE_PICKING,
         PARTICLE_EXTRACTION,
         TWO_D_CLASSIFICATION,
+        PICKER_TRAINING,
         SESSION_STAR,
         SESSION_EXPORT,
         PREVIEW,
@@ -61,6 +63,7 @@ __all__ = [
     "PARTICLE_EXTRACTION",
     "PARTICLE_PICKING",
     "PARTICLE_SURVEY",
+    "PICKER_TRAINING",
     "PREVIEW",
     "SESSION_EXPORT",
     "SESSION_SOURCES",
@@ -102,6 +105,9 @@ __all__ = [
     "Optics",
     "Params",
     "Particles",
+    "PickerTrainingInput",
+    "PickerTrainingItem",
+    "PickerTrainingOutput",
     "PickingInput",
     "PickingOutput",
     "Picks",

@@ -54,7 +54,8 @@ class Contract(Generic[InputT, OutputT]):
     """A gather over a sample is a survey: it takes the first so many usable items in the order of their names, and steps that
     work on single items may depend on it."""
     Item: type[Record] | None = None
-    """What a survey takes of each item; its input is `items`, a tuple of these, and `sources` names the fields of one."""
+    """What a survey takes of each item; its input is `items`, a tuple of these, and `sources` names the fields of one, or
+    fields of the input itself."""
     on_demand: bool = False
     """Run when a person asks for it: no recipe may hold such a step."""
 

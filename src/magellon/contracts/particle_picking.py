@@ -16,6 +16,8 @@ class PickingInput(Record):
     ctf: Ctf | None = None
     diameter: Annotated[Angstrom, Field(gt=0)] | None = None
     """As surveyed for the whole session; a diameter among the parameters overrules it."""
+    network: Path | None = None
+    """Trained on this session, for pickers that have one; a network among the parameters overrules it."""
 
 
 class PickingOutput(Record):
@@ -35,5 +37,6 @@ PARTICLE_PICKING = Contract(
         "micrograph": "motion_correction.micrograph",
         "ctf": "ctf_estimation.ctf",
         "diameter": "particle_survey.diameter",
+        "network": "picker_training.network",
     },
 )

@@ -53,7 +53,7 @@ class TemplatePicker(Backend[PickingInput, TemplateParams, PickingOutput]):
     """Correlation with templates in all in-plane rotations, multiplied with the micrograph's CTF."""
 
     contract, name, Params = PARTICLE_PICKING, "template-picker", TemplateParams
-    ignores = ("diameter",)
+    ignores = ("diameter", "network")
 
     def run(self, input: PickingInput, params: TemplateParams, context: Context) -> PickingOutput:
         micrograph = input.micrograph
