@@ -40,9 +40,9 @@ OutputT = TypeVar("OutputT", bound=Record)
 class Contract(Generic[InputT, OutputT]):
     """What a category takes and gives.
 
-    `sources` is the default wiring: for each input field the `category.output_field` it comes from, or `session.movie`. A
-    field whose source may be missing (a step left out of the recipe) must have a default. A `gather` takes every item of the
-    session at once.
+    `sources` is the default wiring: for each input field the `category.output_field` it comes from, or `session.NAME` (see
+    `SESSION_SOURCES`). A field whose source may be missing (a step left out of the recipe) must have a default. A `gather`
+    takes every item of the session at once.
     """
 
     category: str
@@ -54,8 +54,13 @@ class Contract(Generic[InputT, OutputT]):
     """A gather over a sample is a survey: it takes the first so many usable items in the order of their names, and steps that
     work on single items may depend on it."""
     Item: type[Record] | None = None
-    """What a survey takes of each item; its input is `items`, a tuple of these, and `sources` names the fields of one, or
-    fields of the input itself."""
+    """What a gather or a survey takes of each item; its input has `items`, a tuple of these, and `sources` names their fields.
+
+    Other fields of the input come from gathers above; one whose source is of the contract's own category takes what the step
+    itself made of fewer items, while a session grows. `folders` (category > folder of the session in which its files appear)
+    is given by the platform."""
+    counted: str | None = None
+    """Of a gather with `Item`: the field of an item whose `count` says how much it brings; a recipe says how much is enough."""
     on_demand: bool = False
     """Run when a person asks for it: no recipe may hold such a step."""
 

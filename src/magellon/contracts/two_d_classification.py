@@ -7,7 +7,7 @@ from pydantic import Field
 
 from magellon.contracts.backend import Contract
 from magellon.contracts.record import Record
-from magellon.contracts.specimen import Particles, PositivePixelSize
+from magellon.contracts.specimen import Particles, Picks, PositivePixelSize
 from magellon.units import Angstrom, Pixel
 
 
@@ -26,6 +26,8 @@ class ClassificationItem(Record):
     """What one micrograph gave."""
 
     particles: Particles
+    picks: Picks | None = None
+    """From which the particles were extracted; tells their diameter."""
 
 
 class ClassificationInput(Record):
@@ -33,11 +35,19 @@ class ClassificationInput(Record):
     """By name."""
     start: Classes | None = None
     """Classes to begin with instead of new ones: those of the same session when it had fewer particles."""
-    diameter: Annotated[Angstrom, Field(gt=0)] | None = None
-    """Of the particle; a diameter among the parameters overrules it."""
+    folders: dict[str, str] = Field(default_factory=dict)
+    """Category > folder of the session in which its files appear ("" for the session folder itself); empty outside of one."""
+
+    @property
+    def diameter(self) -> float | None:
+        """Of the particle as it was picked, Å; a diameter among the parameters overrules it."""
+        return max((item.picks.diameter for item in self.items if item.picks is not None), default=None)
 
 
 class ClassificationOutput(Record):
+    """STAR files name images relative to the session folder when `folders` are given: `000001@particle_extraction/NAME.mrcs`.
+    Their own files appear in the folder `folders["two_d_classification"]` of the session."""
+
     classes: Classes
     particles: Path
     """`particles.star`: the kept ones, with class, pose and optics, readable by RELION."""
@@ -56,7 +66,12 @@ TWO_D_CLASSIFICATION = Contract(
     "two_d_classification",
     ClassificationInput,
     ClassificationOutput,
-    sources={"particles": "particle_extraction.particles"},
+    sources={
+        "particles": "particle_extraction.particles",
+        "picks": "particle_picking.picks",
+        "start": "two_d_classification.classes",
+    },
     gather=True,
     Item=ClassificationItem,
+    counted="particles",
 )
