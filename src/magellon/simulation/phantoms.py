@@ -171,9 +171,13 @@ def build_phantom(name: str) -> AtomicModel:
     Raises:
         KeyError: no such phantom.
     """
-    plan = PLANS[name]
+    return build_model(name, PLANS[name], np.random.default_rng(1))
+
+
+def build_model(name: str, plan: Plan, rng: np.random.Generator) -> AtomicModel:
+    """The atoms of a plan, about their centre where no symmetry fixes it."""
     operators = symmetry_operators(plan.symmetry)
-    positions, elements = _fill_unit(plan, operators)
+    positions, elements = _fill_unit(plan, operators, rng)
     positions = np.concatenate([positions @ operator.T for operator in operators])
     elements = np.tile(elements, len(operators))
     if plan.symmetry == "C1":
@@ -183,9 +187,8 @@ def build_phantom(name: str) -> AtomicModel:
     return AtomicModel(name, positions.astype(np.float32), elements, ("C", "N", "O"), symmetry=plan.symmetry)
 
 
-def _fill_unit(plan: Plan, operators: Array) -> tuple[Array, NDArray[np.int64]]:
+def _fill_unit(plan: Plan, operators: Array, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
     """Atoms of one asymmetric unit. Where domains of it and its copies overlap, each point belongs to the nearest."""
-    rng = np.random.default_rng(1)
     positions, elements = [], []
     for index, domain in enumerate(plan.domains):
         atoms, kinds = pack_helices(domain, rng)
