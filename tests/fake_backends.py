@@ -1,6 +1,7 @@
 """Backends for tests of the engine: they compute next to nothing and keep a diary outside of the results."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -12,31 +13,47 @@ from typing import Any
 from magellon.contracts import (
     CTF_ESTIMATION,
     FFT,
+    HOLE_DETECTION,
+    MICROGRAPH_DENOISING,
     MOTION_CORRECTION,
     PARTICLE_EXTRACTION,
     PARTICLE_PICKING,
     PARTICLE_SURVEY,
+    PICKER_TRAINING,
     SESSION_STAR,
+    SQUARE_DETECTION,
+    TWO_D_CLASSIFICATION,
     Backend,
     BadInput,
+    Classes,
+    ClassificationInput,
+    ClassificationOutput,
     Context,
     Ctf,
     CtfInput,
     CtfOutput,
+    DenoisingInput,
+    DenoisingOutput,
     ExtractionInput,
     ExtractionOutput,
     FftInput,
     FftOutput,
+    HoleInput,
+    HoleOutput,
     Micrograph,
     MotionInput,
     MotionOutput,
     Params,
     Particles,
+    PickerTrainingInput,
+    PickerTrainingOutput,
     PickingInput,
     PickingOutput,
     Picks,
     SessionStarInput,
     SessionStarOutput,
+    SquareInput,
+    SquareOutput,
     SurveyInput,
     SurveyOutput,
     Transient,
@@ -148,6 +165,47 @@ class FakeFft(Backend[FftInput, FakeParams, FftOutput]):
         return FftOutput(picture=write(context.workdir / f"{input.micrograph.name}_fft.png", input.micrograph.name))
 
 
+class FakeDenoiser(Backend[DenoisingInput, FakeParams, DenoisingOutput]):
+    """Writes another name into the micrograph."""
+
+    contract, name, Params = MICROGRAPH_DENOISING, "fake", FakeParams
+
+    def run(self, input: DenoisingInput, params: FakeParams, context: Context) -> DenoisingOutput:
+        micrograph = input.micrograph
+        note("micrograph_denoising", micrograph.name, params)
+        path = write(context.workdir / f"{micrograph.name}_denoised.mrc", f"{micrograph.path.read_text()} denoised")
+        picture = write(context.workdir / f"{micrograph.name}_denoised.png", micrograph.name)
+        return DenoisingOutput(denoised=micrograph.model_copy(update={"path": path}), picture=picture)
+
+
+class FakeSquares(Backend[SquareInput, FakeParams, SquareOutput]):
+    """Finds four squares, three of them good."""
+
+    contract, name, Params = SQUARE_DETECTION, "fake", FakeParams
+
+    def run(self, input: SquareInput, params: FakeParams, context: Context) -> SquareOutput:
+        name = input.image.name
+        note("square_detection", name, params)
+        if b"bad" in input.image.path.read_bytes():
+            raise BadInput(f"{input.image.path.name}: is no picture")
+        names = [f"{name}_squares.{suffix}" for suffix in ("json", "star", "nav", "png")]
+        squares, star, targets, picture = (write(context.workdir / each, name) for each in names)
+        return SquareOutput(squares=squares, star=star, targets=targets, picture=picture, count=4, good=3)
+
+
+class FakeHoles(Backend[HoleInput, FakeParams, HoleOutput]):
+    """Finds nine holes."""
+
+    contract, name, Params = HOLE_DETECTION, "fake", FakeParams
+
+    def run(self, input: HoleInput, params: FakeParams, context: Context) -> HoleOutput:
+        name = input.image.name
+        note("hole_detection", name, params)
+        names = [f"{name}_holes.{suffix}" for suffix in ("json", "star", "nav", "png")]
+        holes, star, targets, picture = (write(context.workdir / each, name) for each in names)
+        return HoleOutput(holes=holes, star=star, targets=targets, picture=picture, count=9, good=9)
+
+
 class FakeSurvey(Backend[SurveyInput, FakeParams, SurveyOutput]):
     """Proposes a hundred Å for each micrograph of the sample."""
 
@@ -173,6 +231,8 @@ class FakePicker(Backend[PickingInput, FakeParams, PickingOutput]):
         text = f"{name} {params.salt} {input.ctf.defocus_u if input.ctf else 0}"
         if input.diameter:
             text += f" {input.diameter}"
+        if input.network:
+            text += f" taught by {input.network.read_text()}"
         if params.reference:
             text += params.reference.read_text()
         return PickingOutput(
@@ -205,6 +265,54 @@ class FakeExtraction(Backend[ExtractionInput, FakeParams, ExtractionOutput]):
         )
 
 
+class FakeClassifier(Backend[ClassificationInput, FakeParams, ClassificationOutput]):
+    """Keeps all but every third particle, and says what it began with."""
+
+    contract, name, Params = TWO_D_CLASSIFICATION, "fake", FakeParams
+
+    def run(self, input: ClassificationInput, params: FakeParams, context: Context) -> ClassificationOutput:
+        note("two_d_classification", "session", params)
+        count = sum(item.particles.count for item in input.items)
+        names = " ".join(item.particles.star.read_text().split()[0] for item in input.items)
+        start = f"from ({input.start.averages.read_text()})" if input.start else "afresh"
+        text = f"{names} {params.salt} {start}"
+        folder = context.workdir
+        return ClassificationOutput(
+            classes=Classes(
+                averages=write(folder / "class_averages.mrcs", text),
+                table=write(folder / "class_averages.star", text),
+                box=64,
+                pixel_size=1,
+            ),
+            particles=write(folder / "particles.star", text),
+            all_particles=write(folder / "all_particles.star", f"{input.folders} {input.diameter}"),
+            picture=write(folder / "class_averages.png", text),
+            count=count,
+            kept=count - count // 3,
+            classes_used=2,
+        )
+
+
+class FakeTraining(Backend[PickerTrainingInput, FakeParams, PickerTrainingOutput]):
+    """Learns the names of what it saw."""
+
+    contract, name, Params = PICKER_TRAINING, "fake", FakeParams
+
+    def run(self, input: PickerTrainingInput, params: FakeParams, context: Context) -> PickerTrainingOutput:
+        note("picker_training", "session", params)
+        names = " ".join(item.micrograph.name for item in input.items)
+        text = f"{names} kept ({input.kept.read_text() if input.kept else ''})"
+        folder = context.workdir
+        return PickerTrainingOutput(
+            network=write(folder / "picker.onnx", text),
+            improved=True,
+            before=0.5,
+            after=0.6,
+            report=write(folder / "picker_training.json", "{}"),
+            picture=write(folder / "picker_training.png", text),
+        )
+
+
 class FakeStar(Backend[SessionStarInput, FakeParams, SessionStarOutput]):
     """Lists what it was given."""
 
@@ -221,8 +329,15 @@ class FakeStar(Backend[SessionStarInput, FakeParams, SessionStarOutput]):
             corrected_micrographs=None,
             micrographs_ctf=None,
             particles=write(context.workdir / "particles.star", "".join(lines)),
-            summary=write(context.workdir / "summary.json", f'{{"items": {len(input.items)}}}'),
+            summary=write(context.workdir / "summary.json", _summarise(input)),
         )
+
+
+def _summarise(input: SessionStarInput) -> str:
+    found: dict[str, int] = {"items": len(input.items)}
+    if input.two_d_classification:
+        found["kept"] = input.two_d_classification.kept
+    return json.dumps(found)
 
 
 class Behaviour(Params):
@@ -262,6 +377,20 @@ class Naughty(Backend[FftInput, Behaviour, FftOutput]):
 
 ALL = ",".join(
     f"{cls.contract.category}.{cls.name}={__name__.rpartition('.')[2]}:{cls.__name__}"
-    for cls in (FakeMotion, FakeCtf, FakeFft, FakeSurvey, FakePicker, FakeExtraction, FakeStar, Naughty)
+    for cls in (
+        FakeMotion,
+        FakeCtf,
+        FakeFft,
+        FakeDenoiser,
+        FakeSquares,
+        FakeHoles,
+        FakeSurvey,
+        FakePicker,
+        FakeExtraction,
+        FakeClassifier,
+        FakeTraining,
+        FakeStar,
+        Naughty,
+    )
 )
 """For MAGELLON_EXTRA_BACKENDS, with this file's folder on PYTHONPATH."""

@@ -61,6 +61,8 @@ class Contract(Generic[InputT, OutputT]):
     is given by the platform."""
     counted: str | None = None
     """Of a gather with `Item`: the field of an item whose `count` says how much it brings; a recipe says how much is enough."""
+    withheld_from: tuple[str, ...] = ()
+    """Categories that must not take what it makes."""
     on_demand: bool = False
     """Run when a person asks for it: no recipe may hold such a step."""
 

@@ -19,5 +19,10 @@ class DenoisingOutput(Record):
 
 
 MICROGRAPH_DENOISING = Contract(
-    "micrograph_denoising", DenoisingInput, DenoisingOutput, sources={"micrograph": "motion_correction.micrograph"}
+    "micrograph_denoising",
+    DenoisingInput,
+    DenoisingOutput,
+    sources={"micrograph": "motion_correction.micrograph"},
+    withheld_from=("ctf_estimation", "particle_extraction"),
 )
+"""For eyes and pickers: what it takes for noise is signal to whoever averages."""

@@ -14,6 +14,7 @@ from magellon.contracts.particle_extraction import ExtractionOutput
 from magellon.contracts.particle_picking import PickingOutput
 from magellon.contracts.record import Record
 from magellon.contracts.specimen import Micrograph, Movie
+from magellon.contracts.two_d_classification import ClassificationOutput
 
 
 class SessionItem(Record):
@@ -33,6 +34,8 @@ class SessionItem(Record):
 
 class SessionStarInput(Record):
     items: tuple[SessionItem, ...]
+    two_d_classification: ClassificationOutput | None = None
+    """Of the session's particles; None as long as it is not made, and where the recipe has none."""
     folders: dict[str, str] = Field(default_factory=dict)
     """Category > folder of the session in which its files appear ("" for the session folder itself)."""
 

@@ -30,6 +30,7 @@ class RelionSession(Backend[SessionStarInput, RelionSessionParams, SessionStarOu
 
     contract = SESSION_STAR
     name = "relion"
+    version = 2
     Params = RelionSessionParams
 
     def run(self, input: SessionStarInput, params: RelionSessionParams, context: Context) -> SessionStarOutput:
@@ -55,7 +56,7 @@ class RelionSession(Backend[SessionStarInput, RelionSessionParams, SessionStarOu
             count = write_particles(
                 particles_star, extracted, optics, folders, lambda part, text: context.progress(0.2 + 0.7 * part, text)
             )
-        write_summary(folder / "summary.json", summarise_session(items, count))
+        write_summary(folder / "summary.json", summarise_session(items, count, input.two_d_classification))
         return SessionStarOutput(
             corrected_micrographs=corrected_star if corrected else None,
             micrographs_ctf=ctf_star if fitted else None,

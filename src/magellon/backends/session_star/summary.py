@@ -7,15 +7,18 @@ from statistics import median
 from typing import Any
 
 from magellon.backends.session_star.particles import ParticleCount
-from magellon.contracts import SessionItem
+from magellon.contracts import ClassificationOutput, SessionItem
 from magellon.io.files import replacing
 
 _STEPS = ("motion_correction", "ctf_estimation", "particle_picking", "particle_extraction")
+_OF_CLASSES = {"count", "kept", "classes_used", "resolution"}
 _DIGITS = 4
 
 
-def summarise_session(items: Sequence[SessionItem], particles: ParticleCount | None) -> dict[str, Any]:
-    """Counts, medians over micrographs, and who is held back and why."""
+def summarise_session(
+    items: Sequence[SessionItem], particles: ParticleCount | None, classified: ClassificationOutput | None = None
+) -> dict[str, Any]:
+    """Counts, medians over micrographs, who is held back and why, and what classification kept of the particles."""
     return {
         "format": "magellon-summary",
         "version": 1,
@@ -30,6 +33,7 @@ def summarise_session(items: Sequence[SessionItem], particles: ParticleCount | N
         },
         "picks": sum(item.particle_picking.picks.count for item in items if item.particle_picking),
         "particles": _summarise_particles(items, particles),
+        "classification": classified.model_dump(include=_OF_CLASSES) if classified else None,
         "medians": _find_medians(items),
     }
 

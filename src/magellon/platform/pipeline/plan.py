@@ -1,57 +1,22 @@
 """A plan: a recipe validated against contracts and installed backends, wired and complete, before anything runs."""
 
-import types
-import typing
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from magellon.contracts import CONTRACTS, Contract, Movie, Record
+from magellon.contracts import CONTRACTS, Contract, Record
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
 from magellon.platform.pipeline.filter import Thresholds
 from magellon.platform.pipeline.parameters import fill_parameters
 from magellon.platform.pipeline.recipe import FILTER_CATEGORY, Recipe, StepRecipe
+from magellon.platform.pipeline.steps import MOVIE, SESSION, Enough, PlannedStep, Source
+from magellon.platform.pipeline.wiring import Wiring, find_last, wire_step
 
-SESSION = "session"
-
-
-class Source(Record):
-    """Where an input comes from: an output field of a step above, or `session.movie`."""
-
-    step: str
-    field: str
-
-
-class PlannedStep(Record):
-    """One step, ready to be worked through."""
-
-    key: str
-    category: str
-    backend: str
-    version: int
-    params: dict[str, Any]
-    """Complete; file names are rooted paths."""
-    identity_params: dict[str, Any]
-    """The same with each file name replaced by what identifies the file."""
-    sources: dict[str, Source]
-    gather: bool = False
-    sample: int | None = None
-    """Of a survey: how many items it takes."""
-    filtered: bool = False
-    """Listed below the filter."""
-
-    @property
-    def contract(self) -> Contract[Any, Any]:
-        return CONTRACTS[self.category]
-
-    @cached_property
-    def needs(self) -> set[str]:
-        """Keys of the steps it waits for."""
-        return {source.step for source in self.sources.values()} - {SESSION}
+__all__ = ["MOVIE", "SESSION", "Enough", "Plan", "PlannedFilter", "PlannedStep", "Source", "make_plan"]
 
 
 class PlannedFilter(Record):
@@ -135,8 +100,12 @@ def make_plan(recipe: Recipe, catalogue: Mapping[str, Description], placement: P
 
 def _leave_out_idle_surveys(steps: tuple[PlannedStep, ...]) -> tuple[PlannedStep, ...]:
     """Without surveys that no step needs, as what they would tell is given by parameters."""
-    needed = {key for step in steps for key in step.needs}
-    return tuple(step for step in steps if step.sample is None or step.key in needed)
+    kept: list[PlannedStep] = []
+    for step in reversed(steps):
+        needed = any(step.key in other.needs or step.key in other.waits for other in kept)
+        if step.contract.sample is None or needed:
+            kept.insert(0, step)
+    return tuple(kept)
 
 
 def _plan_filter(key: str, step: StepRecipe, above: Mapping[str, PlannedStep]) -> PlannedFilter:
@@ -151,13 +120,8 @@ def _plan_filter(key: str, step: StepRecipe, above: Mapping[str, PlannedStep]) -
         wanted = step.inputs.get(name)
         if wanted and (wanted not in above or above[wanted].category != category):
             raise BadInput(f"{key}.inputs.{name} = {wanted!r}: no {category} step of that name above the filter")
-        found[name] = wanted or _last_of(category, above)
+        found[name] = wanted or find_last(category, above)
     return PlannedFilter(key=key, thresholds=thresholds, **found)
-
-
-def _last_of(category: str, above: Mapping[str, PlannedStep]) -> str | None:
-    keys = [key for key, step in above.items() if step.category == category]
-    return keys[-1] if keys else None
 
 
 def _plan_step(
@@ -187,6 +151,8 @@ def _plan_step(
     contract = CONTRACTS[category]
     params = fill_parameters(description, step.params, key, visit(placement.express))
     unused = {name for name, value in params.items() if value is not None} | set(description.ignores)
+    sample = _plan_sample(key, contract, step)
+    wires = wire_step(Wiring(key, contract, sample is not None, step.inputs, unused, above))
     return PlannedStep(
         key=key,
         category=category,
@@ -194,11 +160,31 @@ def _plan_step(
         version=description.version,
         params=params,
         identity_params=fill_parameters(description, step.params, key, visit(placement.identify)),
-        sources=_wire_step(key, contract, step, above, unused),
+        sources=wires.sources,
+        beside=wires.beside,
+        resumes=wires.resumes,
         gather=contract.gather,
-        sample=contract.sample,
-        filtered=filtered and (not contract.gather or contract.sample is not None),
+        sample=sample,
+        enough=_plan_enough(key, contract, step),
+        kind=wires.kind,
+        filtered=filtered and wires.kind == MOVIE and (not contract.gather or sample is not None),
     )
+
+
+def _plan_sample(key: str, contract: Contract[Any, Any], step: StepRecipe) -> int | None:
+    if step.sample is not None and contract.Item is None:
+        raise BadInput(f"{key}.sample = {step.sample}: {contract.category} does not take several items at once")
+    return step.sample or contract.sample
+
+
+def _plan_enough(key: str, contract: Contract[Any, Any], step: StepRecipe) -> Enough | None:
+    given = {name: getattr(step, name) for name in ("at_least", "live_at_least", "live_again")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if contract.counted is None:
+        if given:
+            raise BadInput(f"{key}.{next(iter(given))}: {contract.category} counts nothing")
+        return None
+    return Enough(field=contract.counted, **given)
 
 
 def _choose_backend(key: str, category: str, name: str | None, catalogue: Mapping[str, Description]) -> Description:
@@ -214,80 +200,3 @@ def _choose_backend(key: str, category: str, name: str | None, catalogue: Mappin
     if description.error:
         raise BadInput(f"step {key}: {description.key} cannot be used: {description.error}")
     return description
-
-
-def _wire_step(
-    key: str, contract: Contract[Any, Any], step: StepRecipe, above: Mapping[str, PlannedStep], unused: Set[str]
-) -> dict[str, Source]:
-    """Where each input comes from, without those `unused`: a parameter that has a value overrules an input of its name."""
-    if contract.gather and contract.Item is None:
-        return {}
-    inputs = step.inputs
-    fields = (contract.Item or contract.Input).model_fields
-    for name in inputs:
-        if name not in fields:
-            raise BadInput(f"{key}.inputs.{name}: {contract.category} has no such input (it has {', '.join(fields)})")
-    sources = {}
-    for name, field in fields.items():
-        if name in unused and not field.is_required():
-            continue
-        if name in inputs:
-            source = _find_source(f"{key}.inputs.{name}", inputs[name], above) if inputs[name] else None
-        else:
-            source = _find_usual_source(contract.sources.get(name, ""), above)
-        if source is not None:
-            _check_types(f"{key}.inputs.{name}", field.annotation, source, above)
-            _check_order(f"{key}.inputs.{name}", contract, source, above)
-            sources[name] = source
-        elif field.is_required():
-            wanted = contract.sources.get(name, "").split(".")[0]
-            raise BadInput(f"step {key} needs {name}, which a {wanted} step above it would make")
-    return sources
-
-
-def _find_source(where: str, text: str, above: Mapping[str, PlannedStep]) -> Source:
-    step, _, field = text.partition(".")
-    if step == SESSION and field == "movie":
-        return Source(step=step, field=field)
-    if step not in above:
-        raise BadInput(f"{where} = {text!r}: no step {step!r} above")
-    if field not in above[step].contract.Output.model_fields:
-        raise BadInput(f"{where} = {text!r}: {above[step].category} has no output {field!r}")
-    return Source(step=step, field=field)
-
-
-def _find_usual_source(usual: str, above: Mapping[str, PlannedStep]) -> Source | None:
-    category, _, field = usual.partition(".")
-    if category == SESSION:
-        return Source(step=SESSION, field=field)
-    step = _last_of(category, above)
-    return Source(step=step, field=field) if step else None
-
-
-def _check_types(where: str, wanted: Any, source: Source, above: Mapping[str, PlannedStep]) -> None:
-    given: Any = Movie
-    if source.step != SESSION:
-        given = above[source.step].contract.Output.model_fields[source.field].annotation
-    if _kinds(given) - _kinds(wanted):
-        raise BadInput(f"{where} = '{source.step}.{source.field}': is {_name(given)}, must be {_name(wanted)}")
-
-
-def _check_order(where: str, contract: Contract[Any, Any], source: Source, above: Mapping[str, PlannedStep]) -> None:
-    """Single items may wait for a survey, and a survey for single items; nothing waits for a gather of all."""
-    if source.step == SESSION or not above[source.step].gather:
-        return
-    if above[source.step].sample is None or contract.gather:
-        raise BadInput(f"{where} = '{source.step}.{source.field}': {source.step} comes after it, as it gathers results")
-
-
-def _kinds(annotation: Any) -> set[Any]:
-    """The types of a field, without None, units and limits."""
-    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        return {kind for member in typing.get_args(annotation) for kind in _kinds(member)} - {types.NoneType}
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _kinds(typing.get_args(annotation)[0])
-    return {annotation}
-
-
-def _name(annotation: Any) -> str:
-    return " or ".join(sorted(kind.__name__ for kind in _kinds(annotation)))

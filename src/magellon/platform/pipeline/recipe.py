@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -32,6 +32,18 @@ class StepRecipe(Record):
     inputs: dict[str, str] = Field(default_factory=dict)
     """Input field > `step.output_field` (or `session.movie`), where the usual wiring is not meant; "" leaves it out."""
     params: dict[str, Any] = Field(default_factory=dict)
+    sample: Annotated[int, Field(ge=1)] | None = None
+    """Of a step that takes many items at once: only the first so many usable ones, so that steps of single items may use it."""
+    at_least: Annotated[int, Field(ge=1)] | None = None
+    """Of a step that counts what it takes (particles): with less it is left out."""
+    live_at_least: Annotated[int, Field(ge=1)] | None = None
+    """And in a growing session it waits for so many."""
+    live_again: Annotated[float, Field(ge=1.05)] | None = None
+    """It is done again when there are so many times as many as the last time."""
+
+
+SETTINGS = ("sample", "at_least", "live_at_least", "live_again")
+"""What a recipe says of a step as a whole; everything else that is set is a parameter of its backend."""
 
 
 class Recipe(Record):
@@ -91,9 +103,18 @@ def change_recipe(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         step, value = steps[key], _read_value(text.strip())
         if name == "backend":
             steps[key] = step.model_copy(update={"backend": str(value)})
+        elif name in SETTINGS:
+            steps[key] = _set(step, name, value, setting)
         else:
             steps[key] = step.model_copy(update={"params": {**step.params, name: value}})
     return recipe.model_copy(update={"steps": steps})
+
+
+def _set(step: StepRecipe, name: str, value: Any, setting: str) -> StepRecipe:
+    try:
+        return StepRecipe.model_validate({**step.model_dump(), name: value})
+    except ValidationError as error:
+        raise BadInput(f"--set {setting}: {error.errors()[0]['msg']}") from error
 
 
 def _read_value(text: str) -> Any:

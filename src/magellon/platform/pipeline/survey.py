@@ -9,7 +9,7 @@ from typing import Any
 
 from magellon.platform.pipeline.advance import Outputs, State, find_step_obstacle
 from magellon.platform.pipeline.identity import identify_task
-from magellon.platform.pipeline.inputs import root_output
+from magellon.platform.pipeline.inputs import Beside, build_beside, give_folders, root_output
 from magellon.platform.pipeline.plan import SESSION, Plan, PlannedStep, Source
 
 SampleInputs = list[list[Any]]
@@ -57,21 +57,37 @@ def _name_origin(candidate: Candidate, source: Source) -> list[Any]:
     return [candidate.identities[source.step], source.field]
 
 
-def identify_survey(step: PlannedStep, sample: SampleInputs) -> str:
+def recall_sample(inputs: Any) -> tuple[SampleInputs, dict[str, list[str]]]:
+    """The sample a gather was decided on, if it has one, and what it takes beside it, from what the ledger keeps of it."""
+    if isinstance(inputs, Mapping):
+        return list(inputs.get("items", ())), dict(inputs["beside"])
+    return list(inputs or []), {}  # kept by an earlier version
+
+
+def identify_survey(plan: Plan, step: PlannedStep, sample: SampleInputs, beside: Beside | None = None) -> str:
     """By what its inputs are; where a movie lies does not count."""
-    return identify_task(step, {"items": [[name, {key: made[:2] for key, made in given.items()}] for name, given in sample]})
+    items = [[name, {key: made[:2] for key, made in given.items()}] for name, given in sample]
+    return identify_task(step, {"items": items, **give_folders(plan, step), **(beside or {})})
 
 
 def build_survey_input(
-    plan: Plan, step: PlannedStep, sample: SampleInputs, output: Callable[[str], Mapping[str, Any]]
+    plan: Plan,
+    step: PlannedStep,
+    sample: SampleInputs,
+    output: Callable[[str], Mapping[str, Any]],
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
     """The input of a survey; `output` is asked for a result by its identity, paths relative to the result's folder."""
+
+    def root(category: str, key: str, identity: str) -> Mapping[str, Any]:
+        return root_output(category, identity, output(identity))
 
     def find(name: str, identity: str, field: Any, movie: Any = None) -> Any:
         if identity == SESSION:
             return movie
-        category = plan.step(step.sources[name].step).category
-        return root_output(category, identity, output(identity))[field]
+        source = step.sources[name].step
+        return root(plan.step(source).category, source, identity)[field]
 
     items = [{name: find(name, *made) for name, made in entry.items()} for _, entry in sample]
-    return dict(step.contract.Input.model_validate({"items": items}).model_dump(mode="json"))
+    given = {"items": items, **give_folders(plan, step), **build_beside(plan, step, beside or {}, root)}
+    return dict(step.contract.Input.model_validate(given).model_dump(mode="json"))

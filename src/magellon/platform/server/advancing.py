@@ -5,13 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, String, bindparam, case, func, null, select, update
 
-from magellon.contracts.preview import PREVIEW
 from magellon.platform.pipeline.advance import OPEN, State, advance_item
-from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
-from magellon.platform.server.surveying import FRESH, OUTDATED, advance_surveys, find_results, find_surveys
+from magellon.platform.server.gathering import advance_gathers
+from magellon.platform.server.surveying import OUTDATED, advance_surveys, find_results, find_surveys
 from magellon.platform.store.schema import items, jobs, tasks
 
 _set_state = (
@@ -73,7 +72,7 @@ def advance_items(book: Book, connection: Connection, job_id: int, item_ids: lis
         moved, done = advance_surveys(book, connection, job, revised)
         completed += done
         numbers, revised = (sorted(list_items(connection, job_id)), False) if moved else ([], False)
-    return completed + _advance_gathers(book, connection, job, renew)
+    return completed + advance_gathers(book, connection, job, renew)
 
 
 def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: list[int]) -> list[int]:
@@ -136,91 +135,6 @@ def _advance_to_end(
 def _moved(state: State, before: State) -> bool:
     """Whether the reason changed of a state that has one of the pipeline's making."""
     return state.state in ("held", "skipped") and state.reason != before.reason
-
-
-def _advance_gathers(book: Book, connection: Connection, job: JobFacts, revised: bool) -> list[int]:
-    """Make gathers due when all items are settled; one that was cancelled stays so until it is retried or the job `revised`."""
-    if not job.plan.gathers:
-        return []
-    of_job = select(tasks).where(tasks.c.job_id == job.id)
-    open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
-    open_item = open_item.where(tasks.c.category != PREVIEW.category)  # made for people, not for results
-    found = connection.execute(of_job.where(tasks.c.item_id.is_(None)))
-    rows = {row.step: row for row in found if row.step in {step.key for step in job.plan.gathers}}
-    if job.live:
-        return _advance_live_gathers(book, connection, job, list(rows.values()))
-    if revised:
-        _revive_gathers(connection, [row.id for row in rows.values() if row.state == "cancelled"])
-        rows = {row.step: row for row in connection.execute(of_job.where(tasks.c.id.in_([row.id for row in rows.values()])))}
-    if connection.execute(open_item.limit(1)).first():
-        late = [row.id for row in rows.values() if row.state not in ("waiting", "running", "cancelled")]
-        if late:
-            values = {"state": "waiting", "published": False, "former": OUTDATED}
-            connection.execute(update(tasks).where(tasks.c.id.in_(late)).values(**values))
-        return []
-    inputs = list_gather_inputs(job.plan, settle_items(connection, job))
-    return [
-        number
-        for step in job.plan.gathers
-        if (number := _advance_gather(connection, rows[step.key], identify_gather(job.plan, step, inputs))) is not None
-    ]
-
-
-def _advance_live_gathers(book: Book, connection: Connection, job: JobFacts, rows: list[Row[Any]]) -> list[int]:
-    """While movies come, a gather takes those that are settled, now and then; what it made before stays until it is done."""
-    open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
-    busy = connection.execute(open_item.limit(1)).first() is not None
-    settled_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.step == job.plan.item_steps[-1].key)
-    if connection.execute(settled_item.where(tasks.c.state.not_in(OPEN)).limit(1)).first() is None:
-        return []
-    if any(row.state in ("pending", "running") for row in rows):
-        book.late_gathers.add(job.id)
-        return []
-    if book.put_off_gathers(job.id, book.policy.gather_interval if busy else book.policy.gather_pause):
-        return []
-    settled = settle_items(connection, job)
-    if not any(item.completed for item in settled):
-        return []
-    inputs = list_gather_inputs(job.plan, settled)
-    made = (_advance_gather(connection, row, identify_gather(job.plan, job.plan.step(row.step), inputs)) for row in rows)
-    return [number for number in made if number is not None]
-
-
-def _revive_gathers(connection: Connection, numbers: list[int]) -> None:
-    if numbers:
-        connection.execute(update(tasks).where(tasks.c.id.in_(numbers)).values(**FRESH))
-
-
-def _advance_gather(connection: Connection, row: Row[Any], identity: str) -> int | None:
-    if row.state == "cancelled" or (row.identity == identity and row.state not in ("waiting", "skipped")):
-        return None
-    there = identity in find_results(connection, [identity])
-    values = {"identity": identity, "state": "completed" if there else "pending", "former": null() if there else OUTDATED}
-    connection.execute(update(tasks).where(tasks.c.id == row.id).values(**{**FRESH, **values}))
-    return int(row.id) if there else None
-
-
-def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
-    """All items of a job with what was completed for them and why they are held; in a live session those that are settled."""
-    query = (
-        select(items.c.name, items.c.movie, items.c.identity.label("movie_identity"), tasks.c.step, tasks.c.state,
-               tasks.c.reason, tasks.c.identity)
-        .join(tasks, tasks.c.item_id == items.c.id)
-        .where(tasks.c.job_id == job.id)
-    )  # fmt: skip
-    found: dict[str, dict[str, Any]] = {}
-    unsettled: set[str] = set()
-    for row in connection.execute(query):
-        if job.live and row.state in OPEN:
-            unsettled.add(row.name)
-        item = found.setdefault(
-            row.name, {"movie": row.movie, "movie_identity": row.movie_identity, "completed": {}, "held": ()}
-        )
-        if row.state == "completed":
-            item["completed"][row.step] = row.identity
-        elif row.state == "held":
-            item["held"] = (row.reason,)
-    return [SettledItem(name=name, **values) for name, values in sorted(found.items()) if name not in unsettled]
 
 
 def count_states(connection: Connection, job_id: int) -> dict[str, dict[str, int]]:

@@ -29,9 +29,9 @@ def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) 
 
 
 def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, str]:
-    """Link (relative to the session's folder) > file. A final gather's files lie in the session's folder itself."""
+    """Link (relative to the session's folder) > file. Files of the session as a whole lie in its folder itself."""
     contract = CONTRACTS[row.category]
-    place = "" if contract.gather and contract.sample is None else f"{row.step}/"
+    place = "" if contract.gather and contract.Item is None else f"{row.step}/"
     folder = f"{book.store.path(row.identity)}/"
     links: dict[str, str] = {}
 

@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, sel
 
 from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
-from magellon.platform.pipeline.identity import derive_seed, list_inputs
-from magellon.platform.pipeline.inputs import build_gather_input, build_input, identify_gather, list_gather_inputs, root_output
+from magellon.platform.pipeline.identity import derive_seed, identify_task, list_inputs
+from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.pipeline.survey import build_survey_input
-from magellon.platform.server.advancing import settle_items
+from magellon.platform.pipeline.survey import build_survey_input, recall_sample
 from magellon.platform.server.book import Book, JobFacts, split
+from magellon.platform.server.gathering import count_settled, settle_items
 from magellon.platform.server.surveying import find_surveys
 from magellon.platform.store.files import write_atomically
 from magellon.platform.store.schema import jobs, tasks
@@ -144,28 +144,34 @@ def _give_survey(book: Book, connection: Connection, job: JobFacts, step: Planne
     def output(identity: str) -> dict[str, Any]:
         return book.fetch_outputs(connection, [identity])[identity]
 
-    return {"input": build_survey_input(job.plan, step, row.inputs, output), "inputs": {"items": row.inputs}}
+    sample, beside = recall_sample(row.inputs)
+    return {
+        "input": build_survey_input(job.plan, step, sample, output, beside),
+        "inputs": {"items": sample, **beside},
+    }
 
 
 def _give_gather(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> dict[str, Any]:
     settled = settle_items(connection, job)
+    _, beside = recall_sample(row.inputs)
     book.fetch_outputs(connection, [identity for item in settled for identity in item.completed.values()])
 
     def output(category: str, key: str, identity: str) -> dict[str, Any]:
         return root_output(category, identity, book.fetch_outputs(connection, [identity])[identity])
 
-    value = build_gather_input(job.plan, step, settled, output)
-    inputs = list_gather_inputs(job.plan, settled)
-    identity = identify_gather(job.plan, step, inputs)
+    value = build_gather_input(job.plan, step, settled, output, beside)
+    inputs = list_gather_inputs(job.plan, step, settled, beside)
+    identity = identify_task(step, inputs)
     if identity != row.identity:  # of a live session: more has settled since it was due
-        connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity))
+        kept = {**row.inputs, "count": count_settled(book, connection, step, settled)} if row.inputs else None
+        connection.execute(update(tasks).where(tasks.c.id == row.id).values(identity=identity, inputs=kept))
     text = json.dumps(value).encode()
     large = len(text) > _LARGEST_MESSAGE
     return {
         "identity": identity,
         "input": None if large else value,
         "input_file": _write_input(book, identity, text) if large else None,
-        "inputs": {"items": len(settled)} if large else {"items": inputs},
+        "inputs": {**inputs, "items": len(inputs["items"])} if large else inputs,
     }
 
 

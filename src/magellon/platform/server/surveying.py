@@ -1,18 +1,19 @@
 """Surveys in the ledger: when their sample is decided they get their identity, and with it all that depends on them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, select, update
 
 from magellon.platform.pipeline.advance import State
 from magellon.platform.pipeline.identity import identify_item
+from magellon.platform.pipeline.inputs import count_enough
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.pipeline.survey import Candidate, SampleInputs, choose_sample, identify_survey
+from magellon.platform.pipeline.survey import Candidate, SampleInputs, choose_sample, identify_survey, recall_sample
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.store.schema import items, jobs, results, tasks
 
-_DECIDED = ("pending", "running", "completed", "failed", "skipped", "cancelled")
+_DECIDED = ("pending", "running", "completed", "failed", "cancelled")
 _WITHOUT_RESULT = ("waiting", "skipped", "cancelled")
 """States in which a survey's identity says nothing to those that depend on it."""
 _AT_A_TIME = 100
@@ -51,7 +52,7 @@ def find_results(connection: Connection, identities: Iterable[str | None]) -> se
 def advance_surveys(book: Book, connection: Connection, job: JobFacts, revised: bool) -> tuple[bool, list[int]]:
     """Decide what can be decided: whether any survey moved, so that items must be looked at, and tasks completed by it.
 
-    A survey once decided is left alone unless the job was `revised`.
+    A survey once decided is left alone unless the job was `revised`; one that was skipped is decided when it can be.
     """
     moved, completed = False, []
     for step in job.plan.surveys:
@@ -71,24 +72,59 @@ def _advance_survey(
     book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]
 ) -> tuple[str, str | None]:
     """Its new state and identity."""
+    beside = find_beside(job, step, find_surveys(connection, job))
+    if isinstance(beside, State):
+        return _enter(connection, row, {"state": beside.state, "reason": beside.reason, "identity": None})
     sample = _choose_sample(book, connection, job, step, row)
-    if sample:
-        identity = identify_survey(step, sample)
-        if row.identity == identity and row.state not in ("waiting", "skipped"):
-            return row.state, identity
-        state = "completed" if find_results(connection, [identity]) else "pending"
-        return _enter(connection, row, {"state": state, "identity": identity, "inputs": sample})
     if sample is None:
         return _enter(connection, row, {"identity": None})  # once decided, all that depends on it is compared
-    return _enter(connection, row, {"state": "skipped", "reason": "no movie got as far as that"})
+    lack = _find_lack(book, connection, step, sample)
+    if lack is not None:
+        return _enter(connection, row, {"state": "skipped", "reason": lack})
+    identity = identify_survey(job.plan, step, sample, beside)
+    if row.identity == identity and row.state not in ("waiting", "skipped"):
+        return row.state, identity
+    state = "completed" if find_results(connection, [identity]) else "pending"
+    return _enter(connection, row, {"state": state, "identity": identity, "inputs": {"items": sample, "beside": beside}})
+
+
+def find_beside(job: JobFacts, step: PlannedStep, rows: Mapping[str, Row[Any]]) -> dict[str, list[str]] | State:
+    """What a gather takes of other gathers, whose `rows` are given; or that it has to wait for one, or cannot be done."""
+    found = {}
+    for name, source in step.beside.items():
+        row = rows[source.step]
+        if row.state in ("failed", "cancelled", "skipped"):
+            return State("skipped", f"{source.step} {row.state}" + (f": {row.reason}" if row.state == "skipped" else ""))
+        if row.state != "completed":
+            return State("waiting")
+        found[name] = [row.identity, source.field]
+    return found
+
+
+def _find_lack(book: Book, connection: Connection, step: PlannedStep, sample: SampleInputs) -> str | None:
+    """Why a sample is too small."""
+    if not sample:
+        return "no movie got as far as that"
+    if step.enough is None:
+        return None
+    identities = [given[step.enough.field][0] for _, given in sample]
+    return find_lack(step, count_enough(step, book.fetch_outputs(connection, identities).values()))
+
+
+def find_lack(step: PlannedStep, count: int) -> str | None:
+    """Why so many are not enough."""
+    assert step.enough is not None
+    if count >= step.enough.at_least:
+        return None
+    return f"{count} {step.enough.field}, at least {step.enough.at_least} wanted: see {step.key}.at_least"
 
 
 def _choose_sample(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> SampleInputs | None:
     """While movies come: the first full sample in the order they came, which is then kept."""
     if not job.live:
         return choose_sample(job.plan, step, _list_candidates(book, connection, job))
-    if row.inputs:
-        kept = {name for name, _ in row.inputs}
+    kept = {name for name, _ in recall_sample(row.inputs)[0]}
+    if kept:
         sample = choose_sample(job.plan, step, (c for c in _list_candidates(book, connection, job) if c.name in kept))
         if sample or sample is None:
             return sample

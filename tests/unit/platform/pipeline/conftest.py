@@ -12,9 +12,14 @@ CLASSES = (
     fake_backends.FakeMotion,
     fake_backends.FakeCtf,
     fake_backends.FakeFft,
+    fake_backends.FakeDenoiser,
+    fake_backends.FakeSquares,
+    fake_backends.FakeHoles,
     fake_backends.FakeSurvey,
     fake_backends.FakePicker,
     fake_backends.FakeExtraction,
+    fake_backends.FakeClassifier,
+    fake_backends.FakeTraining,
     fake_backends.FakeStar,
 )
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from magellon.contracts import Movie
 from magellon.contracts.description import Description
-from magellon.platform.pipeline.identity import derive_seed, identify_item
-from magellon.platform.pipeline.inputs import SettledItem, identify_gather, list_gather_inputs
+from magellon.platform.pipeline.identity import derive_seed, identify_item, identify_task
+from magellon.platform.pipeline.inputs import SettledItem, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan, make_plan
 from magellon.platform.pipeline.recipe import Recipe, change_recipe
 
@@ -53,9 +53,9 @@ def test_the_seed_does_not_come_from_time(plan: Plan) -> None:
 def test_a_gather_is_what_its_items_are_in_any_order(plan: Plan) -> None:
     items = [SettledItem(name, MOVIE, MOVIE, {"fft": "1" * 64, "ctf_estimation": name * 64}) for name in "ba"]
     step = plan.step("session_star")
-    inputs = list_gather_inputs(plan, items)
-    assert [entry[0] for entry in inputs] == ["a", "b"]
-    first = identify_gather(plan, step, inputs)
-    assert first == identify_gather(plan, step, list_gather_inputs(plan, items[::-1]))
+    inputs = list_gather_inputs(plan, step, items)
+    assert [entry[0] for entry in inputs["items"]] == ["a", "b"]
+    first = identify_task(step, inputs)
+    assert first == identify_task(step, list_gather_inputs(plan, step, items[::-1]))
     held = [SettledItem("a", MOVIE, MOVIE, {}, ("too blurred",)), items[0]]
-    assert first != identify_gather(plan, step, list_gather_inputs(plan, held))
+    assert first != identify_task(step, list_gather_inputs(plan, step, held))

@@ -6,7 +6,8 @@ import pytest
 
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
-from magellon.platform.pipeline.plan import Plan, Source, make_plan
+from magellon.platform.pipeline.inputs import list_folders
+from magellon.platform.pipeline.plan import Enough, Plan, Source, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 
 Catalogue = dict[str, Description]
@@ -45,6 +46,13 @@ def test_a_step_may_have_another_name_and_another_source(catalogue: Catalogue) -
     assert plan.step("other").sources["ctf"] == Source(step="first", field="ctf")
 
 
+def test_picking_may_use_denoised_micrographs(catalogue: Catalogue) -> None:
+    wired = {"inputs": {"micrograph": "micrograph_denoising.denoised"}}
+    plan = make(catalogue, motion_correction={}, micrograph_denoising={}, particle_picking=wired, particle_extraction={})
+    assert plan.step("particle_picking").sources["micrograph"] == Source(step="micrograph_denoising", field="denoised")
+    assert plan.step("particle_extraction").sources["micrograph"] == Source(step="motion_correction", field="micrograph")
+
+
 def test_an_optional_source_may_be_missing(catalogue: Catalogue) -> None:
     plan = make(catalogue, motion_correction={}, particle_picking={})
     assert set(plan.step("particle_picking").sources) == {"micrograph"}
@@ -69,9 +77,67 @@ def test_a_survey_is_wired_like_one_item_and_left_out_when_nobody_asks(catalogue
     assert make({**catalogue, fixed.key: fixed}, **steps, particle_picking={}).surveys == ()
 
 
+TO_PARTICLES: dict[str, dict[str, Any]] = {"motion_correction": {}, "particle_picking": {}, "particle_extraction": {}}
+
+
+def test_a_gather_names_its_inputs_and_what_is_enough(catalogue: Catalogue) -> None:
+    plan = make(catalogue, **TO_PARTICLES, two_d_classification={"live_again": 2}, session_star={})
+    classes = plan.step("two_d_classification")
+    assert classes.sources == {
+        "particles": Source(step="particle_extraction", field="particles"),
+        "picks": Source(step="particle_picking", field="picks"),
+    }
+    assert classes.resumes == {"start": "classes"}
+    assert classes.beside == {}
+    assert classes.enough == Enough(field="particles", at_least=100, live_at_least=2000, live_again=2)
+    assert [step.key for step in plan.gathers] == ["two_d_classification", "session_star"]
+    assert plan.step("session_star").beside == {"two_d_classification": Source(step="two_d_classification", field="")}
+    assert list_folders(plan, classes)["two_d_classification"] == "two_d_classification"
+
+
+def test_a_gather_over_a_sample_may_be_used_by_steps_of_single_items(catalogue: Catalogue) -> None:
+    first = {"sample": 12, "at_least": 50}
+    plan = make(
+        catalogue, **TO_PARTICLES, two_d_classification=first, picker_training={"sample": 10},
+        again={"category": "particle_picking"}, boxes={"category": "particle_extraction"},
+        classes={"category": "two_d_classification"},
+    )  # fmt: skip
+    assert [step.key for step in plan.surveys] == ["two_d_classification", "picker_training"]
+    training = plan.step("picker_training")
+    assert training.beside == {"kept": Source(step="two_d_classification", field="particles")}
+    assert training.waits == {"two_d_classification"}
+    assert plan.step("again").sources["network"] == Source(step="picker_training", field="network")
+    assert plan.step("classes").sources["particles"] == Source(step="boxes", field="particles")
+    assert list_folders(plan, plan.step("two_d_classification"))["particle_extraction"] == "particle_extraction"
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
+        (
+            {**TO_PARTICLES, "picker_training": {}, "again": {"category": "particle_picking"}},
+            "picker_training comes after it, as it gathers results; `sample` in [steps.picker_training] lets it take the first",
+        ),
+        (
+            {**TO_PARTICLES, "two_d_classification": {}, "picker_training": {"sample": 4}},
+            "two_d_classification comes after it, as it gathers results; `sample` in [steps.two_d_classification]",
+        ),
+        ({**TO_PARTICLES, "picker_training": {"at_least": 4}}, "picker_training.at_least: picker_training counts nothing"),
+        ({"motion_correction": {"sample": 4}}, "motion_correction.sample = 4: motion_correction does not take several items"),
+        ({"motion_correction": {"inputs": {"movie": "session.hole"}}}, "a session has no 'hole' (it has movie, atlas, square)"),
+        (
+            {**TO_PARTICLES, "picker_training": {"inputs": {"kept": "particle_picking.picture"}}},
+            "is made of each item, must be made of many together",
+        ),
+        (
+            {
+                "motion_correction": {},
+                "micrograph_denoising": {},
+                "particle_picking": {},
+                "particle_extraction": {"inputs": {"micrograph": "micrograph_denoising.denoised"}},
+            },
+            "particle_extraction takes nothing of micrograph_denoising, which alters what it measures",
+        ),
         ({"ctf_estimation": {}}, "step ctf_estimation needs micrograph, which a motion_correction step above it would make"),
         ({"ctf_estimation": {}, "motion_correction": {}}, "needs micrograph"),
         ({"motion_correction": {"backend": "none"}}, "no backend motion_correction/none is installed (there is fake)"),

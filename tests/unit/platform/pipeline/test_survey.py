@@ -65,7 +65,7 @@ def test_identities_follow_the_survey(plan: Plan) -> None:
     step = plan.surveys[0]
     sample = choose_sample(plan, step, [candidate("a", "completed")])
     assert sample == [["a", {"ctf": ["ca", "ctf"], "micrograph": ["ma", "micrograph"]}]]
-    assert identify_survey(step, sample) != identify_survey(step, [])
+    assert identify_survey(plan, step, sample) != identify_survey(plan, step, [])
 
 
 def test_the_input_is_built_of_the_sample(plan: Plan) -> None:
@@ -112,5 +112,5 @@ def test_a_survey_of_movies_takes_the_first_that_can_be_processed(catalogue: dic
     assert [item["movie"]["path"] for item in given["items"]] == ["lot:b.mrc", "lot:c.mrc", "lot:d.mrc"]
     elsewhere = choose_sample(plan, step, [movie(name, "other") for name in "bcd"])
     assert elsewhere is not None
-    assert identify_survey(step, elsewhere) == identify_survey(step, sample)
+    assert identify_survey(plan, step, elsewhere) == identify_survey(plan, step, sample)
     assert choose_sample(plan, step, [movie("a", problem="cut")]) == []

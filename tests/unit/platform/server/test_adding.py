@@ -152,7 +152,7 @@ def test_the_survey_takes_the_first_eight_that_came_and_keeps_them(live: Live) -
     assert work.count("particle_picking") == 8
     with live.book.ledger.transaction() as connection:
         (survey,) = live.rows(connection, "particle_survey")
-        assert [name for name, _ in survey.inputs] == ["m9", "m8", "m7", "m6", "m5", "m4", "m3", "a"]
+        assert [name for name, _ in survey.inputs["items"]] == ["m9", "m8", "m7", "m6", "m5", "m4", "m3", "a"]
     write_movie(live.folder / "0.mrc")
     live.look()
     assert sorted(live.work()) == ["motion_correction", "particle_picking", "session_star"]

@@ -10,6 +10,7 @@ from magellon.contracts.preview import PREVIEW
 from magellon.errors import NotThere
 from magellon.platform.pipeline.identity import list_inputs
 from magellon.platform.pipeline.plan import Plan, PlannedStep
+from magellon.platform.pipeline.survey import recall_sample
 from magellon.platform.server.http.paging import Page, Paging, make_page, read_cursor
 from magellon.platform.server.http.states import ShownState, is_any_of, shown_state
 from magellon.platform.server.http.views.view import View
@@ -137,7 +138,8 @@ def find_step(connection: Connection, row: Row[Any]) -> PlannedStep | None:
 
 def _list_inputs(connection: Connection, row: Row[Any], step: PlannedStep | None) -> dict[str, Any]:
     if row.inputs is not None and row.item_id is None:
-        return {"items": row.inputs}
+        sample, beside = recall_sample(row.inputs)
+        return {**({"items": sample} if sample else {}), **beside}
     if step is None or step.gather or row.item_id is None:
         return {}
     movie = connection.execute(select(items.c.identity).where(items.c.id == row.item_id)).scalar_one()
