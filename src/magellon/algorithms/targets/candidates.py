@@ -1,0 +1,164 @@
+"""From the network's maps at several scales to candidates in the picture's own pixels."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch.nn import functional
+
+from magellon.algorithms.targets.planes import enlarge_image, make_planes, reduce_image
+
+Floats = NDArray[np.float32]
+Predict = Callable[[Floats], Floats]
+"""(1, planes, height, width) to (1, channels, height / stride, width / stride), as `training.target_net` has them."""
+
+LEAST_HEAT = 0.06
+"""Of a centre that is looked at any further."""
+_FULL_SIDE = 1152
+"""Longest side of the scale that is always looked at in full, px."""
+_LARGEST = 2_600_000
+"""Pixels of the largest scale."""
+_SMALLEST_SIDE = 24
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What the network answers to and how, from its file."""
+
+    stride: int
+    kinds: tuple[str, ...]
+    sizes: tuple[float, float]
+    """Smallest and largest object, in pixels of what it looks at."""
+    angled: bool
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Things that may be squares or holes, as arrays of equal length, in pixels of the picture."""
+
+    x: Floats
+    y: Floats
+    size: Floats
+    """Side or diameter."""
+    heat: Floats
+    """What the network thinks of it, 0-1."""
+    kinds: Floats
+    """(n, kinds): shares of 1."""
+    angle: Floats
+    """Degrees in [-45, 45); 0 where the network gives none."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Candidates":
+        """Some of them."""
+        return Candidates(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def find_candidates(image: torch.Tensor, predict: Predict, facts: NetworkFacts) -> Candidates:
+    """Look at the picture (height, width) at every scale that can show something.
+
+    Scales are factors of two apart. Those finer than about a thousand pixels a side are only looked at when the coarser ones show
+    nothing, or things close to the smallest that the network knows.
+    """
+    factors = _choose_factors(tuple(image.shape))
+    found = [_look(image, factor, predict, facts) for factor in factors]
+    finest = factors[0]
+    while True:
+        together = merge(found)
+        size = choose_size(together)
+        enough = size is not None and size / finest > 1.5 * facts.sizes[0]
+        finest = finest / 2
+        if enough or finest < 0.5 or image.numel() / finest**2 > _LARGEST:
+            return together
+        found.append(_look(image, finest, predict, facts))
+
+
+def _choose_factors(shape: tuple[int, ...]) -> list[float]:
+    """By which the picture is reduced, finest first."""
+    factors = [float(max(math.ceil(max(shape) / _FULL_SIDE), 1))]
+    while min(shape) / (2 * factors[-1]) >= _SMALLEST_SIDE:
+        factors.append(2 * factors[-1])
+    return factors
+
+
+def _look(image: torch.Tensor, factor: float, predict: Predict, facts: NetworkFacts) -> Candidates:
+    seen = enlarge_image(image) if factor < 1 else reduce_image(image, round(factor))
+    maps = torch.from_numpy(predict(make_planes(seen)[None].cpu().numpy()))[0]
+    stride = facts.stride
+    height, width = (math.ceil(side / stride) for side in seen.shape)
+    found = _read_peaks(maps[:, :height, :width], facts)
+    move = factor * stride
+    return Candidates(
+        (found.x + 0.5) * move - 0.5, (found.y + 0.5) * move - 0.5, found.size * factor, found.heat, found.kinds, found.angle
+    )
+
+
+def _read_peaks(maps: torch.Tensor, facts: NetworkFacts) -> Candidates:
+    """Local maxima of the heat, in cells (sizes in pixels of what was looked at); their values by vote of the cells around."""
+    logit = maps[0]
+    highest = functional.max_pool2d(logit[None], 3, stride=1, padding=1)[0]
+    rows, columns = torch.nonzero((logit == highest) & (logit > math.log(LEAST_HEAT / (1 - LEAST_HEAT))), as_tuple=True)
+    around = torch.tensor([(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    height, width = logit.shape
+    y = (rows[:, None] + around[:, 0]).clamp(0, height - 1)
+    x = (columns[:, None] + around[:, 1]).clamp(0, width - 1)
+    votes = torch.sigmoid(logit[y, x])
+    votes = votes / votes.sum(1, keepdim=True)
+    values = maps[:, y, x]
+    log_size = (values[1] * votes).sum(1)
+    cells = 2**log_size * 16 / facts.stride
+    kinds = torch.softmax(values[4 : 4 + len(facts.kinds)], dim=0)
+    angle = torch.zeros(len(rows))
+    if facts.angled:
+        cosine, sine = ((values[4 + len(facts.kinds) + part] * votes).sum(1) for part in (0, 1))
+        angle = torch.rad2deg(torch.atan2(sine, cosine)) / 4
+    return Candidates(
+        ((x + values[2] * cells[:, None]) * votes).sum(1).numpy(),
+        ((y + values[3] * cells[:, None]) * votes).sum(1).numpy(),
+        (2**log_size * 16).numpy(),
+        torch.sigmoid(logit[rows, columns]).numpy(),
+        (kinds * votes).sum(2).T.numpy(),
+        angle.numpy(),
+    )
+
+
+def merge(parts: list[Candidates]) -> Candidates:
+    """All candidates of several scales."""
+    return Candidates(*(np.concatenate([getattr(part, name) for part in parts]) for name in Candidates.__dataclass_fields__))
+
+
+def choose_size(candidates: Candidates) -> float | None:
+    """The size that most of what was found has: squares of a grid, and holes of a film, are all of one size. None: nothing found.
+
+    Each counts by how sure the network is and by how far it reaches, so that specks cannot outvote holes.
+    """
+    sure = candidates.heat > 0.25
+    if not sure.any():
+        return None
+    place = np.log2(candidates.size[sure])
+    weight = candidates.heat[sure] ** 3 * candidates.size[sure] ** 0.7
+    near = np.abs(place[:, None] - place[None]) < 0.2
+    best = int(np.argmax(near @ weight))
+    members = near[best]
+    return float(2 ** np.average(place[members], weights=weight[members]))
+
+
+def keep_size(candidates: Candidates, size: float, octaves: float = 0.4) -> Candidates:
+    """Those of about one size, each place once: the best of what lies closer than half a size."""
+    fitting = candidates.take(np.abs(np.log2(candidates.size / size)) < octaves)
+    order = np.argsort(-fitting.heat, kind="stable")
+    fitting = fitting.take(order)
+    if len(fitting) < 2:
+        return fitting
+    points = np.stack([fitting.x, fitting.y], axis=1)
+    near = cKDTree(points).query_ball_point(points, 0.55 * size)
+    alive = np.ones(len(fitting), dtype=np.bool_)
+    for first, others in enumerate(near):
+        if alive[first]:
+            alive[[other for other in others if other > first]] = False
+    return fitting.take(alive)

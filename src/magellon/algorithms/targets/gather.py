@@ -1,0 +1,126 @@
+"""From candidates to targets: of one size, on one lattice where there is one, with a score that is a probability."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from magellon.algorithms.targets.candidates import (
+    Candidates,
+    Floats,
+    NetworkFacts,
+    Predict,
+    choose_size,
+    find_candidates,
+    keep_size,
+)
+from magellon.algorithms.targets.lattice import FoundLattice, fit_lattice
+
+SURE_HEAT = 0.35
+"""Of candidates that a lattice is made of."""
+SOLID_COUNT, SOLID_SHARE = 8, 0.7
+"""So many of the sure candidates, and such a share of them, lie on a lattice that speaks for and against others."""
+_OFF = 0.2
+"""Farthest from a node that belongs to it, relative to the pitch."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logistic regression from what the network thinks and what the lattice says to the chance that a target is real."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+    on_lattice: float = 1.5
+    off_lattice: float = -3.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets by falling score, as arrays of equal length."""
+
+    found: Candidates
+    score: Floats
+    """Chance of being real, 0-1."""
+    index: NDArray[np.int64]
+    """(n, 2): node of the lattice; meaningless without one or where `placed` is False."""
+    placed: NDArray[np.bool_]
+    """On a node of the lattice."""
+    lattice: FoundLattice | None
+    size: float
+    """That most have; 0 when there are none."""
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Targets":
+        """Some of them."""
+        return replace(
+            self,
+            found=self.found.take(chosen),
+            score=self.score[chosen],
+            index=self.index[chosen],
+            placed=self.placed[chosen],
+        )
+
+
+def gather_targets(
+    image: torch.Tensor, predict: Predict, facts: NetworkFacts, calibration: Calibration, threshold: float
+) -> Targets:
+    """All targets in a picture (height, width) of finite values whose score is at least `threshold`."""
+    found = find_candidates(_tame(image), predict, facts)
+    size = choose_size(found)
+    if size is None:
+        nothing = found.take(np.zeros(len(found), dtype=np.bool_))
+        return Targets(nothing, nothing.heat, np.zeros((0, 2), np.int64), np.zeros(0, np.bool_), None, 0.0)
+    found = keep_size(found, size)
+    targets, solid = _lay_on_lattice(found, size)
+    score = score_targets(targets, solid, calibration)
+    targets = replace(targets, score=score)
+    order = np.argsort(-score, kind="stable")
+    return targets.take(order[score[order] >= threshold])
+
+
+def _tame(image: torch.Tensor) -> torch.Tensor:
+    """Values that squares do not overflow; their proportions stay."""
+    highest = float(image.double().abs().max()) if image.numel() else 0.0
+    return (image.double() / highest).float() if highest > 1e8 or 0 < highest < 1e-8 else image.float()
+
+
+def _lay_on_lattice(found: Candidates, size: float) -> tuple[Targets, bool]:
+    """The candidates with their places in the lattice, one per node; and whether the lattice is to be trusted."""
+    points = np.stack([found.x, found.y], axis=1).astype(np.float64)
+    sure = found.heat > SURE_HEAT
+    lattice = fit_lattice(points[sure], found.heat[sure].astype(np.float64))
+    if lattice is None or min(np.hypot(*lattice.a), np.hypot(*lattice.b)) < 1.02 * size:
+        none = np.zeros(len(found), dtype=np.bool_)
+        return Targets(found, found.heat, np.zeros((len(found), 2), np.int64), none, None, size), False
+    index, distance = lattice.locate(points)
+    placed = distance < _OFF * min(np.hypot(*lattice.a), np.hypot(*lattice.b))
+    placed &= _has_neighbours(index, placed & sure)
+    first = np.zeros(len(found), dtype=np.bool_)
+    order = np.argsort(-(found.heat + placed), kind="stable")
+    first[order[np.unique(index[order], axis=0, return_index=True)[1]]] = True
+    keep = first | ~placed
+    solid = bool(placed[sure].sum() >= SOLID_COUNT and placed[sure].mean() >= SOLID_SHARE)
+    return Targets(found.take(keep), found.heat[keep], index[keep], placed[keep], lattice, size), solid
+
+
+def _has_neighbours(index: NDArray[np.int64], sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether at least two sure targets, itself counted, lie within two nodes."""
+    if not sure.any():
+        return sure
+    near = cKDTree(index[sure]).query_ball_point(index, 2.1, p=np.inf, return_length=True)
+    enough: NDArray[np.bool_] = np.asarray(near) >= 2
+    return enough
+
+
+def score_targets(targets: Targets, solid: bool, calibration: Calibration) -> Floats:
+    """The chance of each to be real."""
+    heat = np.clip(targets.found.heat, 1e-4, 1 - 1e-4)
+    logit = calibration.slope * np.log(heat / (1 - heat)) + calibration.offset
+    if solid:
+        logit = logit + np.where(targets.placed, calibration.on_lattice, calibration.off_lattice)
+    score: Floats = (1 / (1 + np.exp(-logit))).astype(np.float32)
+    return score

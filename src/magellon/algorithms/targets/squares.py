@@ -1,0 +1,114 @@
+"""The squares of a grid in a low-magnification picture."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
+from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
+from magellon.algorithms.targets.holes import read_points, settle_sizes
+from magellon.algorithms.targets.lattice import FoundLattice
+
+SAME_ANGLE = 7.0
+"""Squares whose measured angle differs from the usual by less have the usual one, degrees."""
+
+
+@dataclass(frozen=True)
+class FoundSquares:
+    """Best first, as arrays of equal length; lengths in pixels."""
+
+    x: Floats
+    y: Floats
+    side: Floats
+    angle: Floats
+    """Degrees from +x toward +y, in [-45, 45)."""
+    corners: Floats
+    """(n, 4, 2): x, y, going round; partly outside for a square that the picture cuts."""
+    area: Floats
+    """px², of the part in the picture."""
+    score: Floats
+    """Chance of being a square, 0-1."""
+    kinds: Floats
+    """(n, kinds): shares of 1, in the order of the network's kinds."""
+    kind: tuple[str, ...]
+    brightness: Floats
+    """Mean value inside."""
+    good: NDArray[np.bool_]
+    """Worth going to."""
+    lattice: FoundLattice | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def find_squares(
+    image: torch.Tensor, predict: Predict, facts: NetworkFacts, calibration: Calibration, threshold: float = 0.5
+) -> FoundSquares:
+    """All squares of a picture (height, width) of finite values whose score is at least `threshold`.
+
+    Args:
+        predict: the network that `facts` describes.
+    """
+    targets = gather_targets(image, predict, facts, calibration, threshold)
+    side = settle_sizes(targets)
+    angle = settle_angles(targets)
+    bright, share = _measure(image, targets, side, angle)
+    good_share = targets.found.kinds[:, facts.kinds.index("good")] if "good" in facts.kinds else np.ones(len(targets))
+    order = np.argsort(-(targets.score * good_share * share), kind="stable")
+    targets = targets.take(order)
+    side, angle, share = side[order], angle[order], share[order]
+    kind = tuple(facts.kinds[int(each)] for each in targets.found.kinds.argmax(axis=1))
+    return FoundSquares(
+        targets.found.x,
+        targets.found.y,
+        side,
+        angle,
+        place_points(targets, side, angle, np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32)),
+        (side**2 * share).astype(np.float32),
+        targets.score,
+        targets.found.kinds,
+        kind,
+        bright[order],
+        np.array([each == "good" for each in kind], dtype=np.bool_) & (share > 0.6),
+        targets.lattice,
+    )
+
+
+def settle_angles(targets: Targets) -> Floats:
+    """Angles, those close to the usual one made equal to it: the bars of a grid are straight."""
+    if len(targets) == 0:
+        return targets.found.angle
+    turned = np.radians(4 * targets.found.angle.astype(np.float64))
+    usual = math.degrees(math.atan2(float(targets.score @ np.sin(turned)), float(targets.score @ np.cos(turned)))) / 4
+    if targets.lattice is not None and targets.placed.sum() >= 6:
+        of_lattice = (targets.lattice.angle + 45) % 90 - 45
+        if abs((of_lattice - usual + 45) % 90 - 45) < SAME_ANGLE:
+            usual = of_lattice
+    off = np.abs((targets.found.angle - usual + 45) % 90 - 45)
+    settled: Floats = np.where(off < SAME_ANGLE, usual, targets.found.angle).astype(np.float32)
+    return settled
+
+
+def place_points(targets: Targets, side: Floats, angle: Floats, points: Floats) -> Floats:
+    """(n, p, 2) positions x, y of points (p, 2) given in half sides of each square."""
+    turn = np.radians(angle)[:, None]
+    half = side[:, None] / 2
+    u, v = points[:, 0] * half, points[:, 1] * half
+    x = targets.found.x[:, None] + u * np.cos(turn) - v * np.sin(turn)
+    y = targets.found.y[:, None] + u * np.sin(turn) + v * np.cos(turn)
+    placed: Floats = np.stack([x, y], axis=-1).astype(np.float32)
+    return placed
+
+
+def _measure(image: torch.Tensor, targets: Targets, side: Floats, angle: Floats) -> tuple[Floats, Floats]:
+    """Mean value inside each square, and how much of it the picture shows."""
+    line = np.linspace(-0.95, 0.95, 20, dtype=np.float32)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    points = place_points(targets, side, angle, grid)
+    values, inside = read_points(image, points[..., 0], points[..., 1])
+    core = inside & (np.abs(grid).max(axis=1) < 0.8)
+    bright = (values * core).sum(1) / np.maximum(core.sum(1), 1)
+    return bright.astype(np.float32), (inside.sum(1) / len(grid)).astype(np.float32)

@@ -1,0 +1,98 @@
+"""`hole_detection/ptolemy`."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from magellon.algorithms.targets.holes import FoundHoles, find_holes
+from magellon.backends.ptolemy.networks import open_target_network
+from magellon.backends.ptolemy.overlay import Overlay
+from magellon.backends.ptolemy.results import describe_lattice, describe_picture, write_json, write_target_star
+from magellon.backends.ptolemy.stage import Placement, StageParams
+from magellon.contracts import HOLE_DETECTION, Backend, Context, HoleInput, HoleOutput
+from magellon.io.grid_image import read_grid_image
+from magellon.io.serialem_navigator import write_navigator
+
+
+class HoleParams(StageParams):
+    segmenter: Path | None = None
+    """The original Ptolemy's segmentation of medium-magnification images as ONNX: it finds the holes instead of our network."""
+    classifier: Path | None = None
+    """The original Ptolemy's classifier of holes as ONNX: it ranks the holes."""
+
+
+class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
+    """Holes of the film at any size, pitch and angle, with their ice and their lattice, ranked as targets."""
+
+    contract = HOLE_DETECTION
+    name = "ptolemy"
+    version = 1
+    Params = HoleParams
+
+    def run(self, input: HoleInput, params: HoleParams, context: Context) -> HoleOutput:
+        image = read_grid_image(input.image.path)
+        network = open_target_network("holes", context.threads, context.device)
+        context.progress(0.1, "looking")
+        holes = find_holes(torch.from_numpy(image), network, network.facts, network.calibration, params.threshold)
+        context.progress(0.8, f"{len(holes)} holes")
+        place = Placement(input.image, image.shape[0], image.shape[1], params)
+        paths = [context.workdir / f"{input.image.name}_holes.{end}" for end in ("json", "star", "nav", "png")]
+        record = {
+            **describe_picture(place),
+            "lattice": describe_lattice(holes.lattice, input.image.pixel_size),
+            "holes": [_describe_hole(holes, row, place, network.facts.kinds) for row in range(len(holes))],
+        }
+        write_json(paths[0], record)
+        write_target_star(paths[1], holes.x, holes.y, holes.score, [network.facts.kinds.index(kind) + 1 for kind in holes.kind])
+        good = [row for row in range(len(holes)) if holes.good[row]][: params.most]
+        points = [
+            place.make_point(rank, float(holes.x[row]), float(holes.y[row]), f"score {holes.score[row]:.2f}")
+            for rank, row in enumerate(good, 1)
+        ]
+        write_navigator(paths[2], points, params.map_id)
+        draw_holes(image, holes).write(paths[3])
+        return HoleOutput(
+            holes=paths[0],
+            star=paths[1],
+            targets=paths[2],
+            picture=paths[3],
+            count=len(holes),
+            good=int(holes.good.sum()),
+            lattice_angle=round(holes.lattice.angle, 3) if holes.lattice else None,
+            lattice_pitch=round(holes.lattice.pitch, 3) if holes.lattice else None,
+        )
+
+
+def _describe_hole(holes: FoundHoles, row: int, place: Placement, kinds: tuple[str, ...]) -> dict[str, Any]:
+    x, y = float(holes.x[row]), float(holes.y[row])
+    stage = place.locate(x, y)
+    return {
+        "rank": row + 1,
+        "x": round(x, 2),
+        "y": round(y, 2),
+        "radius": round(float(holes.radius[row]), 2),
+        "score": round(float(holes.score[row]), 4),
+        "kind": holes.kind[row],
+        "kinds": {kind: round(float(share), 3) for kind, share in zip(kinds, holes.kinds[row], strict=True)},
+        "ice": round(float(holes.ice[row]), 3),
+        "brightness": round(float(holes.brightness[row]), 3),
+        "node": [int(holes.index[row, 0]), int(holes.index[row, 1])] if holes.placed[row] else None,
+        "weak": bool(holes.weak[row]),
+        "good": bool(holes.good[row]),
+        **({"stage": [round(value, 4) for value in stage]} if stage else {}),
+    }
+
+
+def draw_holes(image: Any, holes: FoundHoles) -> Overlay:
+    """Circles, lattice and ranks over the image (height, width)."""
+    overlay = Overlay(image)
+    overlay.add_lattice(holes.lattice, holes.index[holes.placed])
+    for row in range(len(holes)):
+        overlay.add_circle(
+            float(holes.x[row]), float(holes.y[row]), float(holes.radius[row]), holes.kind[row], bool(holes.weak[row])
+        )
+    places = [(float(x), float(y)) for x, y in zip(holes.x, holes.y, strict=True)]
+    overlay.add_ranks(places, 2 * float(holes.radius[0]) if len(holes) else 0.0)
+    overlay.add_legend(holes.kind)
+    return overlay
