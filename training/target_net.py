@@ -1,5 +1,7 @@
 """The network that finds squares and holes: a small pyramid of convolutions with one set of heads."""
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -11,20 +13,20 @@ WIDTHS = (16, 32, 48, 64, 64)
 class TargetNet(nn.Module):
     """Planes (batch, 3, height, width) to maps (batch, 4 + kinds [+ 2], height / stride, width / stride).
 
-    The maps are: logit of a centre; log2 of the size in pixels / 16; x and y of the centre relative to the cell in sizes; logits
-    of the kinds; and, when `angled`, cosine and sine of four times the angle.
+    The maps are: logit of a centre; log2 of the size in pixels / 16; x and y of the centre relative to the cell in sizes;
+    logits of the kinds; and, when `angled`, cosine and sine of four times the angle.
     """
 
     def __init__(self, kinds: int, stride: int, angled: bool) -> None:
         super().__init__()
         self.stride, self.kinds, self.angled = stride, kinds, angled
         self.stem = nn.Conv2d(3, WIDTHS[0], 5, stride=2, padding=2)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(WIDTHS))
         self.stay = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in WIDTHS)
         first = 0 if stride == 2 else 1
         ups = (16, 32, 32, 48, 64)[first:]
         self.side = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(WIDTHS[first:], ups, strict=True))
-        self.rise = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(ups, ups[1:], strict=False))
+        self.rise = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(ups))
         self.blend = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in ups[:-1])
         self.head = nn.Conv2d(ups[0], 32, 1)
         self.out = nn.Conv2d(32, 4 + kinds + 2 * angled, 1)

@@ -1,8 +1,8 @@
 """Train the networks that find squares and holes: `python -m training.targets squares|holes`.
 
-Each learns from simulated grids drawn anew for every step, on one CPU thread; the default number of steps takes about 20 minutes
-of an EPYC core. The file is written every few hundred steps, so that a shorter run leaves a network too; with `--continue` the
-training starts from it.
+Each learns from simulated grids drawn anew for every step, on one CPU thread; the default number of steps takes about 20
+minutes of an EPYC core. The file is written every hundred steps, so that a shorter run leaves a network too; with `--continue`
+the training starts from it.
 """
 
 import argparse

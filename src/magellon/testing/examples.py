@@ -16,12 +16,15 @@ from magellon.contracts import (
     CtfInput,
     ExtractionInput,
     FftInput,
+    GridImage,
+    HoleInput,
     Micrograph,
     MotionInput,
     Movie,
     PickingInput,
     Picks,
     Record,
+    SquareInput,
 )
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc
@@ -36,6 +39,10 @@ CENTRES = ((80, 70), (90, 300), (200, 190), (310, 90), (300, 310))
 """(y, x) of the discs in pixels."""
 CTF = Ctf(defocus_u=15500.0, defocus_v=15000.0, defocus_angle=30.0, score=0.9, resolution=5.0)
 """Of the example for CTF estimation."""
+GRID_PITCH, GRID_ANGLE = 64.0, 20.0
+"""Of the squares and holes of the examples, pixels and degrees from +x toward +y."""
+GRID_SHARE = {"square_detection": 0.7, "hole_detection": 0.5}
+"""Side of the squares and diameter of the holes, relative to the pitch."""
 DRIFT = (0.8, -0.5)
 """(x, y) in pixels by which the content of the example movie moves from frame to frame."""
 
@@ -84,7 +91,26 @@ def make_disc_picks(folder: Path) -> Picks:
     return Picks(path=path, count=len(CENTRES), diameter=DIAMETER)
 
 
+def make_grid_image(folder: Path, category: str) -> GridImage:
+    """Bright squares or round holes on a lattice through the middle of the picture, in noise."""
+    turn = np.radians(GRID_ANGLE)
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE / 2
+    across = [x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)]
+    u, v = (each - GRID_PITCH * np.rint(each / GRID_PITCH) for each in across)
+    squares = category == "square_detection"
+    reach = np.maximum(np.abs(u), np.abs(v)) if squares else np.hypot(u, v)
+    inside = np.clip(GRID_SHARE[category] * GRID_PITCH / 2 - reach + 0.5, 0, 1)
+    dark = 5.0 if squares else 60.0
+    image = dark + (100 - dark) * inside + (1 + 4 * inside) * _noise(5)
+    path = folder / f"{category.split('_', maxsplit=1)[0]}s.mrc"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_mrc(path, image.astype(np.float32), PIXEL_SIZE)
+    return GridImage(name=path.stem, path=path, pixel_size=PIXEL_SIZE)
+
+
 _MAKERS: Mapping[str, Callable[[Path], Record]] = {
+    "square_detection": lambda folder: SquareInput(image=make_grid_image(folder, "square_detection")),
+    "hole_detection": lambda folder: HoleInput(image=make_grid_image(folder, "hole_detection")),
     "motion_correction": lambda folder: MotionInput(movie=make_drifting_movie(folder)),
     "ctf_estimation": lambda folder: CtfInput(micrograph=make_ringed_micrograph(folder)),
     "fft": lambda folder: FftInput(micrograph=make_ringed_micrograph(folder)),

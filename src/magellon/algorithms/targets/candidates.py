@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from torch.nn import functional
 
 from magellon.algorithms.targets.planes import enlarge_image, make_planes, reduce_image
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
+"""float32."""
 Predict = Callable[[Floats], Floats]
 """(1, planes, height, width) to (1, channels, height / stride, width / stride), as `training.target_net` has them."""
 
@@ -62,8 +64,8 @@ class Candidates:
 def find_candidates(image: torch.Tensor, predict: Predict, facts: NetworkFacts) -> Candidates:
     """Look at the picture (height, width) at every scale that can show something.
 
-    Scales are factors of two apart. Those finer than about a thousand pixels a side are only looked at when the coarser ones show
-    nothing, or things close to the smallest that the network knows.
+    Scales are factors of two apart. Those finer than about a thousand pixels a side are only looked at when the coarser ones
+    show nothing, or things close to the smallest that the network knows.
     """
     factors = _choose_factors(tuple(image.shape))
     found = [_look(image, factor, predict, facts) for factor in factors]
@@ -133,7 +135,7 @@ def merge(parts: list[Candidates]) -> Candidates:
 
 
 def choose_size(candidates: Candidates) -> float | None:
-    """The size that most of what was found has: squares of a grid, and holes of a film, are all of one size. None: nothing found.
+    """The size that most of what was found has, as squares of a grid and holes of a film are of one size. None: nothing found.
 
     Each counts by how sure the network is and by how far it reaches, so that specks cannot outvote holes.
     """
@@ -156,9 +158,9 @@ def keep_size(candidates: Candidates, size: float, octaves: float = 0.4) -> Cand
     if len(fitting) < 2:
         return fitting
     points = np.stack([fitting.x, fitting.y], axis=1)
-    near = cKDTree(points).query_ball_point(points, 0.55 * size)
+    pairs = cKDTree(points).query_pairs(0.55 * size, output_type="ndarray")
     alive = np.ones(len(fitting), dtype=np.bool_)
-    for first, others in enumerate(near):
-        if alive[first]:
-            alive[[other for other in others if other > first]] = False
+    for better, other in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+        if alive[better]:
+            alive[other] = False
     return fitting.take(alive)

@@ -69,7 +69,11 @@ def gather_targets(
     image: torch.Tensor, predict: Predict, facts: NetworkFacts, calibration: Calibration, threshold: float
 ) -> Targets:
     """All targets in a picture (height, width) of finite values whose score is at least `threshold`."""
-    found = find_candidates(_tame(image), predict, facts)
+    return arrange_targets(find_candidates(_tame(image), predict, facts), calibration, threshold)
+
+
+def arrange_targets(found: Candidates, calibration: Calibration, threshold: float) -> Targets:
+    """The targets among candidates."""
     size = choose_size(found)
     if size is None:
         nothing = found.take(np.zeros(len(found), dtype=np.bool_))

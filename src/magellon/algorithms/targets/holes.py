@@ -52,13 +52,20 @@ def find_holes(
         predict: the network that `facts` describes.
     """
     targets = gather_targets(image, predict, facts, calibration, threshold)
+    return describe_holes(image, targets, facts.kinds, calibration, threshold)
+
+
+def describe_holes(
+    image: torch.Tensor, targets: Targets, kinds: tuple[str, ...], calibration: Calibration, threshold: float
+) -> FoundHoles:
+    """Measure targets that are holes, and rank them."""
     radius = settle_sizes(targets) / 2
     bright, film = measure_brightness(image, targets, radius)
-    good_share = targets.found.kinds[:, facts.kinds.index("good")] if "good" in facts.kinds else np.ones(len(targets))
+    good_share = targets.found.kinds[:, kinds.index("good")]
     seen = share_in_picture(targets, radius, (image.shape[0], image.shape[1]))
     order = np.argsort(-(targets.score * good_share * seen), kind="stable")
     targets = targets.take(order)
-    kind = tuple(facts.kinds[int(each)] for each in targets.found.kinds.argmax(axis=1))
+    kind = tuple(kinds[int(each)] for each in targets.found.kinds.argmax(axis=1))
     lone = Calibration(calibration.slope, calibration.offset, 0, 0)
     heat = np.clip(targets.found.heat, 1e-4, 1 - 1e-4)
     alone = 1 / (1 + np.exp(-(lone.slope * np.log(heat / (1 - heat)) + lone.offset)))

@@ -60,21 +60,22 @@ def fit_lattice(points: Doubles, weights: Doubles) -> FoundLattice | None:
     index, member = _number_points(points, steps, pairs, vectors)
     if member.sum() < max(LEAST_POINTS, 0.4 * len(points)):
         return None
+    lattice = _solve(points[member], index[member])
     for _ in range(3):
-        lattice = _solve(points[member], index[member])
         if lattice is None:
             return None
         index, distance = lattice.locate(points)
         member = distance < 0.2 * min(np.hypot(*lattice.a), np.hypot(*lattice.b))
         if member.sum() < max(LEAST_POINTS, 0.5 * len(points)):
             return None
-    return _turn(lattice)
+        lattice = _solve(points[member], index[member])
+    return None if lattice is None else _turn(lattice)
 
 
 def _find_steps(points: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
     """Steps from each point to its neighbours, and who they lead from and to."""
     count = min(_NEIGHBOURS, len(points) - 1)
-    _, near = cKDTree(points).query(points, count + 1)
+    near = np.asarray(cKDTree(points).query(points, count + 1)[1])
     start = np.repeat(np.arange(len(points)), count)
     end = near[:, 1:].ravel()
     return points[end] - points[start], np.stack([start, end])

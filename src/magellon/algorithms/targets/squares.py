@@ -56,7 +56,7 @@ def find_squares(
     side = settle_sizes(targets)
     angle = settle_angles(targets)
     bright, share = _measure(image, targets, side, angle)
-    good_share = targets.found.kinds[:, facts.kinds.index("good")] if "good" in facts.kinds else np.ones(len(targets))
+    good_share = targets.found.kinds[:, facts.kinds.index("good")]
     order = np.argsort(-(targets.score * good_share * share), kind="stable")
     targets = targets.take(order)
     side, angle, share = side[order], angle[order], share[order]

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from magellon.algorithms.targets.holes import FoundHoles, find_holes
-from magellon.backends.ptolemy.networks import open_target_network
+from magellon.algorithms.targets.gather import Calibration, arrange_targets
+from magellon.algorithms.targets.holes import FoundHoles, describe_holes, find_holes
+from magellon.backends.ptolemy.networks import TargetNetwork, open_target_network
+from magellon.backends.ptolemy.original import rank_holes, segment_holes
 from magellon.backends.ptolemy.overlay import Overlay
 from magellon.backends.ptolemy.results import describe_lattice, describe_picture, write_json, write_target_star
 from magellon.backends.ptolemy.stage import Placement, StageParams
@@ -34,7 +38,10 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
         image = read_grid_image(input.image.path)
         network = open_target_network("holes", context.threads, context.device)
         context.progress(0.1, "looking")
-        holes = find_holes(torch.from_numpy(image), network, network.facts, network.calibration, params.threshold)
+        holes = _find(image, network, params, context)
+        if params.classifier is not None:
+            context.progress(0.5, "ranking")
+            holes = rank_holes(holes, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(holes)} holes")
         place = Placement(input.image, image.shape[0], image.shape[1], params)
         paths = [context.workdir / f"{input.image.name}_holes.{end}" for end in ("json", "star", "nav", "png")]
@@ -64,6 +71,17 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
         )
 
 
+def _find(image: NDArray[np.float32], network: TargetNetwork, params: HoleParams, context: Context) -> FoundHoles:
+    """By our network, or by the user's segmenter."""
+    pixels = torch.from_numpy(image)
+    if params.segmenter is None:
+        return find_holes(pixels, network, network.facts, network.calibration, params.threshold)
+    kinds = network.facts.kinds
+    found = segment_holes(image, params.segmenter, len(kinds), context.threads, context.device)
+    targets = arrange_targets(found, Calibration(), params.threshold)
+    return describe_holes(pixels, targets, kinds, Calibration(), params.threshold)
+
+
 def _describe_hole(holes: FoundHoles, row: int, place: Placement, kinds: tuple[str, ...]) -> dict[str, Any]:
     x, y = float(holes.x[row]), float(holes.y[row])
     stage = place.locate(x, y)
@@ -84,7 +102,7 @@ def _describe_hole(holes: FoundHoles, row: int, place: Placement, kinds: tuple[s
     }
 
 
-def draw_holes(image: Any, holes: FoundHoles) -> Overlay:
+def draw_holes(image: NDArray[np.float32], holes: FoundHoles) -> Overlay:
     """Circles, lattice and ranks over the image (height, width)."""
     overlay = Overlay(image)
     overlay.add_lattice(holes.lattice, holes.index[holes.placed])

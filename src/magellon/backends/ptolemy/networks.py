@@ -14,7 +14,8 @@ from magellon.algorithms.targets.gather import Calibration
 from magellon.errors import BadInput
 from magellon.io.network import Network, open_network
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
+"""float32."""
 _FOLDER = Path(__file__).parent
 
 

@@ -90,10 +90,10 @@ class Overlay:
         """How many of each kind there are, in their colours."""
         font = load_font(15)
         y = 6.0
-        for kind in COLOURS:
+        for kind, colour in COLOURS.items():
             count = list(kinds).count(kind)
             if count:
-                self._draw.text((8, y), f"{count} {kind}", fill=COLOURS[kind], font=font, stroke_width=2, stroke_fill=(0, 0, 0))
+                self._draw.text((8, y), f"{count} {kind}", fill=colour, font=font, stroke_width=2, stroke_fill="black")
                 y += 20
 
     def write(self, path: Path) -> None:

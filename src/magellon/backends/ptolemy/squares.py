@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from magellon.algorithms.targets.squares import FoundSquares, find_squares
 from magellon.backends.ptolemy.networks import open_target_network
+from magellon.backends.ptolemy.original import rank_squares
 from magellon.backends.ptolemy.overlay import Overlay
 from magellon.backends.ptolemy.results import describe_lattice, describe_picture, write_json, write_target_star
 from magellon.backends.ptolemy.stage import Placement, StageParams
@@ -33,6 +36,9 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
         network = open_target_network("squares", context.threads, context.device)
         context.progress(0.1, "looking")
         squares = find_squares(torch.from_numpy(image), network, network.facts, network.calibration, params.threshold)
+        if params.classifier is not None:
+            context.progress(0.5, "ranking")
+            squares = rank_squares(squares, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(squares)} squares")
         place = Placement(input.image, image.shape[0], image.shape[1], params)
         paths = [context.workdir / f"{input.image.name}_squares.{end}" for end in ("json", "star", "nav", "png")]
@@ -81,7 +87,7 @@ def _describe_square(squares: FoundSquares, row: int, place: Placement, kinds: t
     }
 
 
-def draw_squares(image: Any, squares: FoundSquares) -> Overlay:
+def draw_squares(image: NDArray[np.float32], squares: FoundSquares) -> Overlay:
     """Outlines and ranks over the image (height, width)."""
     overlay = Overlay(image)
     for row in range(len(squares)):

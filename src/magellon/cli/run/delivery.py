@@ -17,6 +17,8 @@ from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 
 GATHER = ("session_star", "relion")
+_WITHOUT_STAR = {"fft", "square_detection", "hole_detection"}
+"""Categories that a session's STAR files say nothing of."""
 
 
 def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
@@ -63,7 +65,7 @@ async def write_star_files(child: Children, outcomes: Sequence[Outcome], request
         MagellonError: the files could not be written.
     """
     finished = sorted((each for each in outcomes if isinstance(each, Finished)), key=lambda each: each.item.name)
-    if not finished or request.category == "fft":
+    if not finished or request.category in _WITHOUT_STAR:
         return []
     items = tuple(_make_session_item(each, request) for each in finished)
     gather = SessionStarInput(items=items, folders={**dict.fromkeys(_FOLDERLESS, ""), "micrograph": _folder_of(items, request)})

@@ -26,7 +26,8 @@ EARLIER, RUNNING = "Results of earlier steps", "Running"
 
 def _common_options(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Movies, micrographs (MRC), or STAR files that list them.")
+        list[Path],
+        typer.Argument(metavar="FILES", help="Movies, micrographs (MRC), STAR files that list them, or pictures of a grid."),
     ],
     out: Annotated[Path, typer.Option(help="Where outputs and STAR files go; made if needed.", rich_help_panel=RUNNING)],
     jobs: Annotated[
@@ -54,7 +55,17 @@ def _picks_options(
 ) -> None: ...
 
 
+def _grid_flags(
+    pixel_size: Annotated[
+        float | None,
+        make_option("Of the image as stored, where neither it nor EPU's or SerialEM's file beside it says.", EARLIER, "Å/px"),
+    ] = None,
+) -> None: ...
+
+
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "square_detection": (_grid_flags,),
+    "hole_detection": (_grid_flags,),
     "motion_correction": (optics_flags, movie_flags),
     "ctf_estimation": (optics_flags,),
     "fft": (optics_flags,),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magellon.cli.run.grid_images import find_grid_images
 from magellon.cli.run.micrographs import Found, find_micrographs
 from magellon.cli.run.movies import find_movies
 from magellon.cli.run.picks import find_picks
@@ -14,11 +15,13 @@ from magellon.contracts import (
     CtfInput,
     ExtractionInput,
     FftInput,
+    HoleInput,
     Micrograph,
     MotionInput,
     Movie,
     PickingInput,
     Record,
+    SquareInput,
 )
 from magellon.errors import BadInput
 
@@ -50,6 +53,14 @@ def find_items(request: Request) -> list[Item]:
     if not items:
         raise BadInput(f"{request.files[0]}: nothing in it to run {request.category} on")
     return items
+
+
+def _find_squares(request: Request) -> list[Item]:
+    return [Item(each.name, SquareInput(image=each)) for each in find_grid_images(request.files, request.optics.pixel_size)]
+
+
+def _find_holes(request: Request) -> list[Item]:
+    return [Item(each.name, HoleInput(image=each)) for each in find_grid_images(request.files, request.optics.pixel_size)]
 
 
 def _find_motion(request: Request) -> list[Item]:
@@ -99,6 +110,8 @@ def _each(request: Request, make: Callable[[Found], Record]) -> list[Item]:
 
 
 _FINDERS: Mapping[str, Callable[[Request], list[Item]]] = {
+    "square_detection": _find_squares,
+    "hole_detection": _find_holes,
     "motion_correction": _find_motion,
     "ctf_estimation": _find_ctf,
     "fft": _find_fft,

@@ -71,13 +71,15 @@ def _draw_stripes(rng: np.random.Generator, height: int, width: int, strength: f
     middle = (np.arange(height) < height // 2).astype(np.float32)[:, None]
     rows = rng.standard_normal((height, 1), dtype=np.float32)
     columns = rng.standard_normal((1, width), dtype=np.float32)
-    return np.float32(strength) * (middle * rng.normal() + 0.15 * rows + 0.15 * columns).astype(np.float32)
+    stripes: Floats = np.float32(strength) * (middle * rng.normal() + 0.15 * rows + 0.15 * columns).astype(np.float32)
+    return stripes
 
 
 def _store(counts: Floats, settings: CameraSettings, rng: np.random.Generator) -> Floats:
     if settings.bits == 16:
         scaled = counts * np.float32(10 ** rng.uniform(-0.3, 1.0)) + np.float32(rng.uniform(-100, 500))
-        return np.clip(np.rint(scaled), -32768, 32767).astype(np.float32)
+        whole: Floats = np.clip(np.rint(scaled), -32768, 32767).astype(np.float32)
+        return whole
     low, high = np.percentile(counts[::2, ::2], (rng.uniform(0, 1), rng.uniform(99, 100)))
     span = max(float(high - low), 1e-6)
     unit = np.clip((counts - np.float32(low)) / np.float32(span), 0, 1) ** np.float32(settings.gamma)

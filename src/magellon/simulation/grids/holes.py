@@ -129,13 +129,15 @@ def _draw_ice(rng: np.random.Generator, scene: HoleScene, centres: Floats) -> Fl
     depth = scene.ice * np.exp(scene.ice_spread * slow[rows, columns] + 0.08 * rng.standard_normal(len(centres)))
     chance = scene.empty * np.clip(1 - slow[rows, columns], 0.2, 2) if rng.random() < 0.5 else scene.empty
     depth[rng.random(len(centres)) < chance] = 0
-    return np.clip(depth, 0, 1.5).astype(np.float32)
+    clipped: Floats = np.clip(depth, 0, 1.5).astype(np.float32)
+    return clipped
 
 
 def _draw_radii(rng: np.random.Generator, scene: HoleScene, count: int) -> Floats:
     spread = rng.choice([0.0, 0.01, 0.04])
     limit = 0.42 * scene.lattice.pitch
-    return np.minimum(scene.diameter / 2 * (1 + spread * rng.standard_normal(count)), limit).astype(np.float32)
+    radii: Floats = np.minimum(scene.diameter / 2 * (1 + spread * rng.standard_normal(count)), limit).astype(np.float32)
+    return radii
 
 
 def _wobble(rng: np.random.Generator, scene: HoleScene, index: NDArray[np.int64], dx: Floats, dy: Floats) -> Floats:

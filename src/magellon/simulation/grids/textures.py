@@ -74,4 +74,5 @@ def draw_walks(rng: np.random.Generator, shape: Shape, count: int, length: float
     inside = (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
     hits = np.bincount(y[inside] * shape[1] + x[inside], minlength=shape[0] * shape[1]).reshape(shape)
     line: Floats = gaussian_filter(np.minimum(hits, 1).astype(np.float32), max(width * 0.4, 0.5))
-    return np.clip(line * np.float32(2.5 * max(width * 0.4, 0.5)), 0, 1)
+    density: Floats = np.clip(line * np.float32(2.5 * max(width * 0.4, 0.5)), 0, 1)
+    return density

@@ -1,6 +1,7 @@
 """What there is in a simulated picture of a grid."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 HOLE_KINDS = ("good", "empty", "thick", "contaminated")
 SQUARE_KINDS = ("good", "empty", "broken", "cracked", "thick", "contaminated")
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
+"""float32."""
 
 
 @dataclass(frozen=True)
