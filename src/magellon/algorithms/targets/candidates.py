@@ -20,6 +20,8 @@ Predict = Callable[[Floats], Floats]
 
 LEAST_HEAT = 0.06
 """Of a centre that is looked at any further."""
+SURE = 0.5
+"""Heat of something that is there."""
 _FULL_SIDE = 1152
 """Longest side of the scale that is always looked at in full, px."""
 _LARGEST = 2_600_000
@@ -65,7 +67,7 @@ def find_candidates(image: torch.Tensor, predict: Predict, facts: NetworkFacts) 
     """Look at the picture (height, width) at every scale that can show something.
 
     Scales are factors of two apart. Those finer than about a thousand pixels a side are only looked at when the coarser ones
-    show nothing, or things close to the smallest that the network knows.
+    show nothing that the network is sure of, or things close to the smallest that it knows.
     """
     factors = _choose_factors(tuple(image.shape))
     found = [_look(image, factor, predict, facts) for factor in factors]
@@ -73,16 +75,19 @@ def find_candidates(image: torch.Tensor, predict: Predict, facts: NetworkFacts) 
     while True:
         together = merge(found)
         size = choose_size(together)
-        enough = size is not None and size / finest > 1.5 * facts.sizes[0]
+        sure = size is not None and bool((keep_size(together, size).heat > SURE).any())
         finest = finest / 2
-        if enough or finest < 0.5 or image.numel() / finest**2 > _LARGEST:
+        if (sure and size is not None and size / (2 * finest) > 1.4 * facts.sizes[0]) or finest < 0.5:
+            return together
+        if image.numel() / finest**2 > _LARGEST:
             return together
         found.append(_look(image, finest, predict, facts))
 
 
 def _choose_factors(shape: tuple[int, ...]) -> list[float]:
-    """By which the picture is reduced, finest first."""
-    factors = [float(max(math.ceil(max(shape) / _FULL_SIDE), 1))]
+    """By which the picture is reduced, finest first; a small picture is first enlarged."""
+    first = 0.5 if max(shape) <= _FULL_SIDE // 2 else float(math.ceil(max(shape) / _FULL_SIDE))
+    factors = [first]
     while min(shape) / (2 * factors[-1]) >= _SMALLEST_SIDE:
         factors.append(2 * factors[-1])
     return factors
@@ -94,6 +99,8 @@ def _look(image: torch.Tensor, factor: float, predict: Predict, facts: NetworkFa
     stride = facts.stride
     height, width = (math.ceil(side / stride) for side in seen.shape)
     found = _read_peaks(maps[:, :height, :width], facts)
+    low, high = facts.sizes
+    found = found.take((found.size > 0.8 * low) & (found.size < 1.25 * high))
     move = factor * stride
     return Candidates(
         (found.x + 0.5) * move - 0.5, (found.y + 0.5) * move - 0.5, found.size * factor, found.heat, found.kinds, found.angle
