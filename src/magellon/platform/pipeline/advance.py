@@ -50,6 +50,8 @@ def advance_item(plan: Plan, problem: str | None, states: Mapping[str, State], o
     verdict: State | None = None
     surveys = {step.key for step in plan.surveys}
     for step in plan.item_steps:
+        if step.key not in states:
+            continue  # of items of another kind
         if step.filtered and verdict is None:
             verdict = judge_item(plan, now, outputs)
         now[step.key] = _advance_step(step, problem, now, verdict if step.filtered else None)

@@ -43,6 +43,15 @@ class Plan(Record):
         return tuple(step for step in self.steps if not step.gather)
 
     @cached_property
+    def _by_kind(self) -> dict[str, tuple[PlannedStep, ...]]:
+        kinds = {step.kind for step in self.item_steps}
+        return {kind: tuple(step for step in self.item_steps if step.kind == kind) for kind in kinds}
+
+    def steps_of(self, kind: str) -> tuple[PlannedStep, ...]:
+        """What is done with single items of a kind."""
+        return self._by_kind.get(kind, ())
+
+    @cached_property
     def gathers(self) -> tuple[PlannedStep, ...]:
         """Those that take all items, at the end."""
         return tuple(step for step in self.steps if step.gather and step.sample is None)
@@ -93,7 +102,7 @@ def make_plan(recipe: Recipe, catalogue: Mapping[str, Description], placement: P
             chosen = _plan_filter(key, step, steps)
         else:
             steps[key] = _plan_step(key, step, steps, catalogue, chosen is not None, placement or AsTheyAre())
-    if not any(not step.gather for step in steps.values()):
+    if not any(not step.gather and step.kind == MOVIE for step in steps.values()):
         raise BadInput("the recipe has no step that works on movies or micrographs")
     return Plan(steps=_leave_out_idle_surveys(tuple(steps.values())), filter=chosen)
 

@@ -10,6 +10,7 @@ A step is its key; its category is that key unless it says another. A step uses 
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,12 +55,12 @@ class Recipe(Record):
 
 
 def read_recipe(path: Path | None = None) -> Recipe:
-    """Read a recipe file, or the default recipe.
+    """Read a recipe file, one of those that Magellon brings, which go by their name alone, or the default recipe.
 
     Raises:
         BadInput: unreadable, no TOML, or not a recipe.
     """
-    source = path if path is not None else files("magellon.platform.pipeline") / "default_recipe.toml"
+    source = _find_recipe(path)
     try:
         content = tomllib.loads(source.read_text(encoding="utf-8"))
         return Recipe.model_validate(content)
@@ -68,6 +69,14 @@ def read_recipe(path: Path | None = None) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"recipe {source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _find_recipe(path: Path | None) -> Traversable:
+    ours = files("magellon.platform.pipeline")
+    if path is None:
+        return ours / "default_recipe.toml"
+    named = ours / "recipes" / f"{path.name}.toml"
+    return named if path.name == str(path) and not path.exists() and named.is_file() else path
 
 
 def list_wanted(recipe: Recipe) -> tuple[str, ...]:

@@ -8,15 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from magellon.contracts import Movie
-from magellon.platform.pipeline.plan import SESSION, Plan
+from magellon.platform.pipeline.plan import MOVIE, SESSION, Plan
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
 from magellon.platform.server.links import link_movies, link_tasks
 from magellon.platform.server.placing import enter_places
-from magellon.platform.server.submitting import Placement, SomeItems, enter_tasks
+from magellon.platform.server.submitting import Placement, SomeItems, enter_images, enter_tasks
 from magellon.platform.server.surveying import FRESH, find_settled_surveys
 from magellon.platform.sessions.found import FoundMovie
+from magellon.platform.sessions.grid_images import FoundImage
 from magellon.platform.sessions.places import Place
 from magellon.platform.sessions.watch_records import Increment, Taken
 from magellon.platform.sessions.watch_settings import SeenMovie
@@ -34,6 +35,7 @@ class Arrivals:
     movies: Sequence[FoundMovie] = ()
     """Those that are ready, under the names the watch gave them."""
     places: Sequence[Place] = ()
+    images: Sequence[FoundImage] = ()
     problems: Sequence[str] = ()
     """What else could not be read."""
     identities: Mapping[Path, str] = field(default_factory=dict)
@@ -60,7 +62,7 @@ def recall_movies(connection: Connection, session_id: int) -> list[Taken]:
     """The movies of a session as a watch knows them. Of those imported at once the metadata is not known."""
     query = select(items.c.name, items.c.movie, items.c.identity, items.c.seen, items.c.problem)
     taken = []
-    for row in connection.execute(query.where(items.c.session_id == session_id)):
+    for row in connection.execute(query.where(items.c.session_id == session_id, items.c.kind == MOVIE)):
         seen = SeenMovie.model_validate(row.seen) if row.seen else _guess_seen(row.identity)
         taken.append(Taken(row.name, seen, problem=row.problem))
     return taken
@@ -81,6 +83,7 @@ def add_movies(book: Book, connection: Connection, session: LiveSession, arrival
     _enter_vanished(connection, session, arrivals.increment.vanished)
     if arrivals.places:
         enter_places(connection, session.id, list(arrivals.places), placement.express)
+    names += enter_images(connection, session.id, arrivals.images, placement)
     ids = _find_ids(connection, session.id, names)
     for part in split(ids):
         some = SomeItems(part, find_settled_surveys(connection, facts))
@@ -119,7 +122,7 @@ def _enter_movies(connection: Connection, session: LiveSession, arrivals: Arriva
         name = found.movie.name
         seen = taken[name].seen
         problem = taken[name].problem or found.problem
-        movie, identity = placement.place_movie(found.movie, seen)
+        movie, identity = placement.place_item(found.movie, seen)
         values = {"movie": movie, "identity": identity, "problem": problem, "seen": seen.model_dump(mode="json")}
         row = known.get(name)
         if row is None:

@@ -14,7 +14,7 @@ from magellon.contracts.preview import PREVIEW
 from magellon.platform.pipeline.advance import OPEN, State
 from magellon.platform.pipeline.identity import identify_task
 from magellon.platform.pipeline.inputs import Beside, SettledItem, count_enough, is_usable, list_gather_inputs
-from magellon.platform.pipeline.plan import Plan, PlannedStep
+from magellon.platform.pipeline.plan import MOVIE, Plan, PlannedStep
 from magellon.platform.server.book import Book, JobFacts
 from magellon.platform.server.surveying import FRESH, OUTDATED, find_beside, find_lack, find_results
 from magellon.platform.store.identity import hash_canonical
@@ -80,7 +80,7 @@ def _is_busy(connection: Connection, job: JobFacts) -> bool:
 
 def _advance_live_gathers(book: Book, connection: Connection, job: JobFacts, rows: Mapping[str, Row[Any]]) -> list[int]:
     """While movies come, a gather takes those that are settled, now and then; what it made before stays until it is done."""
-    settled_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.step == job.plan.item_steps[-1].key)
+    settled_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.step == job.plan.steps_of(MOVIE)[-1].key)
     if connection.execute(settled_item.where(tasks.c.state.not_in(OPEN)).limit(1)).first() is None:
         return []
     steps = [step for step in job.plan.gathers if rows[step.key].state not in _UNDER_WAY]
@@ -211,12 +211,12 @@ def hash_settings(plan: Plan, step: PlannedStep) -> str:
 
 
 def settle_items(connection: Connection, job: JobFacts) -> list[SettledItem]:
-    """All items of a job with what was completed for them and why they are held; in a live session those that are settled."""
+    """All movies of a job with what was completed for them and why they are held; in a live session those that are settled."""
     query = (
         select(items.c.name, items.c.movie, items.c.identity.label("movie_identity"), tasks.c.step, tasks.c.state,
                tasks.c.reason, tasks.c.identity)
         .join(tasks, tasks.c.item_id == items.c.id)
-        .where(tasks.c.job_id == job.id)
+        .where(tasks.c.job_id == job.id, items.c.kind == MOVIE)
     )  # fmt: skip
     found: dict[str, dict[str, Any]] = {}
     unsettled: set[str] = set()

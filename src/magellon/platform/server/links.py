@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from magellon.contracts import CONTRACTS, Movie
 from magellon.contracts.record import map_plain_paths
+from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.book import Book, split
 from magellon.platform.store.files import link_atomically
 from magellon.platform.store.schema import items, jobs, tasks
@@ -89,7 +90,8 @@ def _list_movie_links(
     """Movies under their names in the session, gains and defect lists under their file names."""
     known = book.map_roots(connection)
     links: dict[str, Path] = {}
-    query = select(items.c.name, items.c.movie).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job_id)
+    query = select(items.c.name, items.c.movie).join(jobs, jobs.c.session_id == items.c.session_id)
+    query = query.where(jobs.c.id == job_id, items.c.kind == MOVIE)
     for row in connection.execute(query if item_ids is None else query.where(items.c.id.in_(item_ids))):
         movie = Movie.model_validate(row.movie).map_paths(known.resolve)
         links[f"{MOVIES_FOLDER}/{movie.name}{movie.path.suffix}"] = movie.path

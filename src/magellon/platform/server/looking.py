@@ -50,7 +50,7 @@ class FolderReader:
         found = describe_movies(self._folder, self._given, names, self.groups, self._cache)
         identities = self._identify_references([each.movie for each in found.movies])
         problems = [problem for problem in found.problems if problem not in self._told]
-        return Arrivals(increment, found.movies, found.places, problems, identities)
+        return Arrivals(increment, found.movies, found.places, found.images, problems, identities)
 
     def confirm(self, arrivals: Arrivals) -> None:
         """They are in the ledger."""

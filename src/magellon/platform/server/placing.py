@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.sessions.places import KINDS, Kind, Place, find_parent
 from magellon.platform.store.schema import items, places, sessions
 
@@ -49,7 +50,8 @@ def _describe(place: Place, express: Callable[[Path], str]) -> dict[str, Any]:
 
 
 def _point_items(connection: Connection, session_id: int, ids: dict[tuple[str, str], int]) -> None:
-    listed = connection.execute(select(items.c.id, items.c.name, items.c.place_id).where(items.c.session_id == session_id))
+    movies = (items.c.session_id == session_id) & (items.c.kind == MOVIE)
+    listed = connection.execute(select(items.c.id, items.c.name, items.c.place_id).where(movies))
     moved = [
         {"key": row.id, "place_id": place}
         for row in listed

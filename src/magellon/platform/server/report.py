@@ -6,6 +6,7 @@ from sqlalchemy import Connection, select
 
 from magellon.contracts import PREVIEW, Record
 from magellon.platform.pipeline.advance import OPEN
+from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.advancing import count_states
 from magellon.platform.server.book import Book, JobFacts
 from magellon.platform.server.watch import Watch
@@ -115,7 +116,7 @@ def make_summary(book: Book, connection: Connection, job: int) -> Summary:
             held.setdefault(name, trouble)
     steps = list_steps(connection, facts)
     last = {step.step: step for step in steps}
-    through = [last[step.key] for step in facts.plan.item_steps[-1:]]
+    through = [last[step.key] for step in facts.plan.steps_of(MOVIE)[-1:]]
     return Summary(
         session=facts.session,
         folder=str(book.home.sessions / facts.session),

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from magellon.contracts import Movie, Record
+from magellon.contracts import GridImage, Movie, Record
 from magellon.contracts.description import Description
 from magellon.contracts.record import map_plain_paths
 from magellon.platform.pipeline.identity import identify_item
-from magellon.platform.pipeline.plan import Plan, PlannedStep, make_plan
+from magellon.platform.pipeline.plan import MOVIE, Plan, PlannedStep, make_plan
 from magellon.platform.pipeline.recipe import Recipe
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
@@ -21,12 +21,13 @@ from magellon.platform.server.settings import apply_settings, name_backends
 from magellon.platform.server.surveying import FRESH, OUTDATED
 from magellon.platform.sessions.definition import Acquisition, clean_name
 from magellon.platform.sessions.found import FoundSession
+from magellon.platform.sessions.grid_images import KINDS, FoundImage
 from magellon.platform.sessions.importing import check_folder, import_session
 from magellon.platform.sessions.tree import HeaderCache
 from magellon.platform.sessions.watch_settings import SeenMovie, WatchSettings
 from magellon.platform.store.identity import describe_location, identify_file, locate_file
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
-from magellon.platform.store.schema import items, jobs, results, roots, sessions, tasks
+from magellon.platform.store.schema import items, jobs, places, results, roots, sessions, tasks
 
 LIVE_PRIORITY = 10
 
@@ -92,6 +93,7 @@ def submit_session(
         _enter_items(connection, row.id, found, placement)
         _note_vanished(connection, row.id, found)
     enter_places(connection, row.id, found.places, placement.express)
+    enter_images(connection, row.id, found.images, placement)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
     job = _enter_job(connection, row.id, plan, submission)
@@ -171,8 +173,8 @@ class Placement:
             self._identified[path] = identify_file(path, self.roots)
         return self._identified[path]
 
-    def place_movie(self, movie: Movie, seen: SeenMovie | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A movie with rooted paths, and with the identities of its files instead, its own as it was `seen` or as it is."""
+    def place_item(self, movie: Movie | GridImage, seen: SeenMovie | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """An item with rooted paths, and with the identities of its files instead, its own as it was `seen` or as it is."""
         plain = movie.model_dump(mode="json")
         own = str(movie.path)
 
@@ -185,8 +187,8 @@ class Placement:
                 else locate_file(movie.path, self.roots)
             )
 
-        rooted = map_plain_paths(Movie, plain, lambda text: self.express(Path(text)))
-        return rooted, map_plain_paths(Movie, plain, identify)
+        rooted = map_plain_paths(type(movie), plain, lambda text: self.express(Path(text)))
+        return rooted, map_plain_paths(type(movie), plain, identify)
 
 
 def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
@@ -205,10 +207,11 @@ def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
 
 
 def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: Placement) -> None:
-    known = {row.name: row for row in connection.execute(select(items).where(items.c.session_id == session_id))}
+    of_movies = select(items).where(items.c.session_id == session_id, items.c.kind == MOVIE)
+    known = {row.name: row for row in connection.execute(of_movies)}
     new: list[dict[str, Any]] = []
     for entry in found.movies:
-        movie, identity = placement.place_movie(entry.movie)
+        movie, identity = placement.place_item(entry.movie)
         values = {"movie": movie, "identity": identity, "problem": entry.problem}
         row = known.get(entry.movie.name)
         if row is None:
@@ -222,10 +225,34 @@ def _enter_items(connection: Connection, session_id: int, found: FoundSession, p
         connection.execute(items.insert(), new)
 
 
+def enter_images(connection: Connection, session_id: int, found: Sequence[FoundImage], placement: Placement) -> list[str]:
+    """Pictures of the grid that are new or have changed; their names. One that is gone keeps what was made of it."""
+    known = {
+        row.name: row
+        for row in connection.execute(select(items).where(items.c.session_id == session_id, items.c.kind != MOVIE))
+    }
+    shown = select(places.c.id, places.c.kind, places.c.name).where(places.c.session_id == session_id, places.c.kind.in_(KINDS))
+    numbers = {(row.kind, row.name): row.id for row in connection.execute(shown)} if found else {}
+    touched = []
+    for each in found:
+        image, identity = placement.place_item(each.image)
+        row = known.get(each.name)
+        if row is not None and (row.movie, row.identity) == (image, identity):
+            continue
+        touched.append(each.name)
+        values = {"movie": image, "identity": identity, "place_id": numbers.get((each.kind, each.place))}
+        if row is None:
+            connection.execute(items.insert().values(session_id=session_id, kind=each.kind, name=each.name, **values))
+        else:
+            connection.execute(update(items).where(items.c.id == row.id).values(**values))
+    return touched
+
+
 def _note_vanished(connection: Connection, session_id: int, found: FoundSession) -> None:
     """A movie that is no longer in the folder keeps what was made of it; what was not made cannot be."""
     there = {entry.movie.name for entry in found.movies}
-    for row in connection.execute(select(items).where(items.c.session_id == session_id)).all():
+    of_movies = select(items).where(items.c.session_id == session_id, items.c.kind == MOVIE)
+    for row in connection.execute(of_movies).all():
         if row.name not in there:
             problem = f"{row.name}: the movie is no longer in {found.folder}"
             connection.execute(update(items).where(items.c.id == row.id).values(problem=problem))
@@ -281,8 +308,9 @@ def enter_tasks(connection: Connection, job: int, session_id: int, plan: Plan, s
             renamed.append(values)  # gathers, surveys and what depends on surveys find their identity when they are due
 
     for item in connection.execute(of_items.order_by(items.c.name)):
-        identities = identify_item(plan.item_steps, item.identity, some.surveys if some else None)
-        for step in plan.item_steps:
+        steps = plan.steps_of(item.kind)
+        identities = identify_item(steps, item.identity, some.surveys if some else None)
+        for step in steps:
             enter(item.id, step, identities.get(step.key))
     for step in (*plan.surveys, *plan.gathers) if some is None else ():
         enter(None, step, None)

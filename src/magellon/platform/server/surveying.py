@@ -122,13 +122,15 @@ def find_lack(step: PlannedStep, count: int) -> str | None:
 def _choose_sample(book: Book, connection: Connection, job: JobFacts, step: PlannedStep, row: Row[Any]) -> SampleInputs | None:
     """While movies come: the first full sample in the order they came, which is then kept."""
     if not job.live:
-        return choose_sample(job.plan, step, _list_candidates(book, connection, job))
+        return choose_sample(job.plan, step, _list_candidates(book, connection, job, step.kind))
     kept = {name for name, _ in recall_sample(row.inputs)[0]}
     if kept:
-        sample = choose_sample(job.plan, step, (c for c in _list_candidates(book, connection, job) if c.name in kept))
+        sample = choose_sample(
+            job.plan, step, (c for c in _list_candidates(book, connection, job, step.kind) if c.name in kept)
+        )
         if sample or sample is None:
             return sample
-    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job))
+    sample = choose_sample(job.plan, step, _list_candidates(book, connection, job, step.kind))
     return sample if sample and len(sample) == step.sample else None
 
 
@@ -139,12 +141,12 @@ def _enter(connection: Connection, row: Row[Any], values: dict[str, Any]) -> tup
     return whole["state"], whole.get("identity", row.identity)
 
 
-def _list_candidates(book: Book, connection: Connection, job: JobFacts) -> Iterator[Candidate]:
+def _list_candidates(book: Book, connection: Connection, job: JobFacts, kind: str) -> Iterator[Candidate]:
     """Items by name, those of a live session as they came; a few at a time, as the sample is among the first."""
     columns = (items.c.id, items.c.name, items.c.movie, items.c.identity, items.c.problem)
     query = select(*columns).join(jobs, jobs.c.session_id == items.c.session_id)
     order = items.c.id if job.live else items.c.name
-    query = query.where(jobs.c.id == job.id).order_by(order).limit(_AT_A_TIME)
+    query = query.where(jobs.c.id == job.id, items.c.kind == kind).order_by(order).limit(_AT_A_TIME)
     part = list(connection.execute(query))
     while part:
         of_items = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_([item.id for item in part]))
@@ -170,10 +172,10 @@ def _make_candidate(book: Book, connection: Connection, item: Any, rows: dict[st
 def _identify_dependents(book: Book, connection: Connection, job: JobFacts) -> bool:
     """Give all tasks that depend on a decided survey their identity; whether any got another one."""
     surveys = find_settled_surveys(connection, job)
-    query = select(items.c.id, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id).where(jobs.c.id == job.id)
-    of_items = {row.id: row.identity for row in connection.execute(query).all()}
+    query = select(items.c.id, items.c.kind, items.c.identity).join(jobs, jobs.c.session_id == items.c.session_id)
+    of_items = connection.execute(query.where(jobs.c.id == job.id)).all()
     rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_not(None))).all()
-    identities = {number: identify_item(job.plan.item_steps, movie, surveys) for number, movie in of_items.items()}
+    identities = {each.id: identify_item(job.plan.steps_of(each.kind), each.identity, surveys) for each in of_items}
     changed = []
     for row in rows:
         identity = identities[row.item_id].get(row.step)

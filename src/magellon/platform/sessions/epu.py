@@ -177,6 +177,7 @@ class _Reader:
                 z=z,
                 magnification=image.magnification,
                 pixel_size=image.pixel_size,
+                image_shape=image.shape,
                 image=self._tree.find_image(path.stem),
             )
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from magellon.contracts import Movie
 from magellon.platform.sessions.definition import SessionFile, Source
+from magellon.platform.sessions.grid_images import FoundImage
 from magellon.platform.sessions.places import Place, Shot
 
 
@@ -78,5 +79,7 @@ class FoundSession:
     """Why it is taken for one of that source."""
     places: list[Place] = field(default_factory=list)
     """Those above come first."""
+    images: list[FoundImage] = field(default_factory=list)
+    """Pictures of the grid."""
     problems: list[str] = field(default_factory=list)
     """What could not be read or does not fit, each in one line; everything else is imported."""

@@ -12,6 +12,7 @@ from magellon.platform.sessions.definition import Acquisition, SessionFile, Sour
 from magellon.platform.sessions.detect import Detection, detect_source
 from magellon.platform.sessions.epu import read_epu
 from magellon.platform.sessions.found import FoundSession, Metadata
+from magellon.platform.sessions.grid_images import find_grid_images
 from magellon.platform.sessions.leginon import read_leginon
 from magellon.platform.sessions.places import Place
 from magellon.platform.sessions.scan import describe_plain_movies, scan_movies
@@ -61,8 +62,9 @@ def import_session(
     session = _define(folder, metadata.name, detection.source, given)
     assembled = assemble_movies(tree, session, metadata, cache, known)
     places = [*metadata.places, *assembled.exposures]
-    problems = [*tree.problems, *metadata.problems, *metadata.missing, *assembled.problems]
-    return FoundSession(folder, session, assembled.movies, detection.source, detection.reason, places, problems)
+    images, unseen = find_grid_images(metadata.places, cache)
+    problems = [*tree.problems, *metadata.problems, *metadata.missing, *assembled.problems, *unseen]
+    return FoundSession(folder, session, assembled.movies, detection.source, detection.reason, places, images, problems)
 
 
 def describe_movies(
@@ -90,8 +92,9 @@ def describe_movies(
     session = _define(folder, metadata.name, detection.source, given)
     assembled = assemble_movies(tree, session, replace(metadata, movies=wanted), cache, known, names)
     places = [*metadata.places, *assembled.exposures]
-    problems = [*metadata.problems, *assembled.problems]
-    return FoundSession(folder, session, assembled.movies, detection.source, reason, places, problems)
+    images, unseen = find_grid_images(metadata.places, cache)
+    problems = [*metadata.problems, *assembled.problems, *unseen]
+    return FoundSession(folder, session, assembled.movies, detection.source, reason, places, images, problems)
 
 
 def _import_plain(tree: Tree, detection: Detection, given: Acquisition | None, cache: HeaderCache, live: bool) -> FoundSession:
@@ -103,8 +106,9 @@ def _import_plain(tree: Tree, detection: Detection, given: Acquisition | None, c
             raise
         movies = []
     places = [_locate(place, tree.folder) for place in session.places or ()]
-    problems = list(tree.problems)
-    return FoundSession(tree.folder, session, movies, detection.source, detection.reason, places, problems)
+    images, unseen = find_grid_images(places, cache)
+    problems = [*tree.problems, *unseen]
+    return FoundSession(tree.folder, session, movies, detection.source, detection.reason, places, images, problems)
 
 
 def _define_plain(tree: Tree, detection: Detection, given: Acquisition | None, live: bool) -> SessionFile:

@@ -59,6 +59,8 @@ class Place(Record):
     magnification: float | None = None
     pixel_size: AngstromPerPixel | None = None
     """Of the picture as the microscope stored it."""
+    image_shape: tuple[int, int] | None = None
+    """(height, width) of that, px; a smaller copy of it may be all that is left."""
     image: Path | None = None
     state: str | None = None
     """In the words of the acquisition program."""

@@ -56,10 +56,11 @@ items = Table(
     Column("id", Integer, primary_key=True),
     Column("session_id", Integer, ForeignKey("sessions.id"), nullable=False),
     Column("name", String(400), nullable=False),
-    Column("movie", JSON, nullable=False),  # rooted paths
+    Column("kind", String(12), nullable=False, default="movie", server_default="movie"),  # of `contracts.SESSION_SOURCES`
+    Column("movie", JSON, nullable=False),  # what the session holds of it, with rooted paths: a movie, or a picture of the grid
     Column("identity", JSON, nullable=False),
     Column("problem", Text),  # why the movie cannot be processed, known from its header
-    Column("place_id", Integer),  # the exposure it was taken at
+    Column("place_id", Integer),  # the exposure it was taken at; of a picture, what it shows
     Column("seen", JSON(none_as_null=True)),  # the file as a watch saw it: `sessions.watch_settings.SeenMovie`
     UniqueConstraint("session_id", "name"),
 )

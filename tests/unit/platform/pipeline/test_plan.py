@@ -169,3 +169,16 @@ def test_a_backend_that_cannot_be_imported_is_refused_with_the_reason(catalogue:
 def test_an_export_is_no_step_of_a_recipe(catalogue: Catalogue) -> None:
     with pytest.raises(BadInput, match="step session_export: session_export is run when asked for"):
         make(catalogue, motion_correction={}, session_export={"backend": "relion"})
+
+
+def test_steps_belong_to_what_their_inputs_go_back_to(catalogue: Catalogue) -> None:
+    plan = make(catalogue, square_detection={}, hole_detection={}, motion_correction={}, filter={}, fft={}, session_star={})
+    assert [step.key for step in plan.steps_of("movie")] == ["motion_correction", "fft"]
+    assert [step.key for step in plan.steps_of("atlas")] == ["square_detection"]
+    assert [step.key for step in plan.steps_of("square")] == ["hole_detection"]
+    assert plan.steps_of("hole") == ()
+    atlas = make(catalogue, motion_correction={}, filter={}, hole_detection={"inputs": {"image": "session.atlas"}})
+    assert atlas.step("hole_detection").kind == "atlas"
+    assert not atlas.step("hole_detection").filtered, "it is micrographs that are held back"
+    with pytest.raises(BadInput, match="no step that works on movies"):
+        make(catalogue, square_detection={})

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from magellon.contracts.description import Description
 from magellon.errors import BadInput
-from magellon.platform.pipeline.recipe import Recipe, change_recipe, list_wanted, read_recipe
+from magellon.platform.pipeline.plan import make_plan
+from magellon.platform.pipeline.recipe import Recipe, StepRecipe, change_recipe, list_wanted, read_recipe
 
 
 def test_the_default_recipe_names_each_step_by_its_category() -> None:
@@ -55,3 +57,34 @@ def test_what_is_no_recipe_is_refused_by_name(tmp_path: Path, text: str) -> None
         read_recipe(path)
     with pytest.raises(BadInput, match="absent"):
         read_recipe(tmp_path / "absent.toml")
+
+
+def test_what_is_said_of_a_step_as_a_whole_can_be_set(recipe: Recipe) -> None:
+    steps = {**recipe.steps, "two_d_classification": StepRecipe()}
+    whole = recipe.model_copy(update={"steps": steps})
+    changed = change_recipe(whole, ["two_d_classification.at_least=50", "two_d_classification.sample=8"])
+    assert changed.steps["two_d_classification"] == StepRecipe(at_least=50, sample=8)
+    with pytest.raises(BadInput, match=r"two_d_classification\.live_again=1: Input should be greater than or equal to 1\.05"):
+        change_recipe(whole, ["two_d_classification.live_again=1"])
+
+
+def test_recipes_that_come_along_go_by_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe(Path("feedback")).name == "feedback"
+    (tmp_path / "feedback").write_text('name = "mine"\n[steps.fft]\n')
+    assert read_recipe(Path("feedback")).name == "mine"
+    with pytest.raises(BadInput, match="nothing"):
+        read_recipe(Path("nothing"))
+
+
+def test_the_feedback_recipe_has_no_cycle(catalogue: dict[str, Description]) -> None:
+    fake = {key: step.model_copy(update={"backend": "fake"}) for key, step in read_recipe(Path("feedback")).steps.items()}
+    plan = make_plan(Recipe(steps=fake), catalogue)
+    assert [step.key for step in plan.surveys] == ["particle_survey", "first_classes", "picker_training"]
+    assert plan.step("first_classes").sources["particles"].step == "first_extraction"
+    assert plan.step("picker_training").sources["picks"].step == "first_picking"
+    assert plan.step("picker_training").beside["kept"].step == "first_classes"
+    assert plan.step("particle_picking").sources["network"].step == "picker_training"
+    assert "network" not in plan.step("first_picking").sources
+    assert plan.step("particle_extraction").sources["picks"].step == "particle_picking"
+    assert plan.step("two_d_classification").sources["particles"].step == "particle_extraction"

@@ -13,6 +13,10 @@ OUTPUTS: dict[str, dict[str, Any]] = {
         "squares": "m_squares.json", "star": "m_squares.star", "targets": "m_squares.nav", "picture": "m_squares.png",
         "count": 4, "good": 3,
     },
+    "hole_detection": {
+        "holes": "m_holes.json", "star": "m_holes.star", "targets": "m_holes.nav", "picture": "m_holes.png",
+        "count": 9, "good": 9,
+    },
     "particle_picking": {"picks": {"path": "m_autopick.star", "count": 3, "diameter": 100}, "picture": "m_picks.png"},
     "particle_extraction": {
         "particles": {"star": "m.star", "stack": "m.mrcs", "count": 3, "box": 64, "pixel_size": 1},

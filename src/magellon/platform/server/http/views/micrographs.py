@@ -8,6 +8,7 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 from magellon.errors import BadInput, NotThere
+from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.http.paging import Page, Paging, make_page, read_cursor
 from magellon.platform.server.http.states import ShownState, is_shown_as, shown_state
 from magellon.platform.server.http.views.view import View
@@ -131,7 +132,7 @@ def _list_by_metric(
 
 
 def _filter(connection: Connection, session_id: int, job: int | None, wanted: MicrographFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [items.c.session_id == session_id]
+    conditions: list[ColumnElement[bool]] = [items.c.session_id == session_id, items.c.kind == MOVIE]
     for name, (least, most) in wanted.limits.items():
         limited = select(metrics.c.item_id).where(metrics.c.job_id == (job or 0), metrics.c.name == name)
         if least is not None:
@@ -160,7 +161,7 @@ def _select_within(session_id: int, place: int) -> Select[Any]:
 
 def get_micrograph(connection: Connection, micrograph_id: int) -> MicrographView:
     """Raises NotThere."""
-    row = connection.execute(select(items).where(items.c.id == micrograph_id)).one_or_none()
+    row = connection.execute(select(items).where(items.c.id == micrograph_id, items.c.kind == MOVIE)).one_or_none()
     if row is None:
         raise NotThere(f"there is no micrograph {micrograph_id}")
     return _describe(connection, find_job(connection, row.session_id), [row])[0]
@@ -200,7 +201,7 @@ def make_histograms(
     found = []
     for name in names:
         query = select(metrics.c.value).where(metrics.c.job_id == job, metrics.c.name == name)
-        if len(conditions) > 1:
+        if len(conditions) > 2:
             query = query.where(metrics.c.item_id.in_(select(items.c.id).where(*conditions)))
         values = sorted(connection.execute(query).scalars())
         found.append(_make_histogram(name, values, bins))

@@ -6,6 +6,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Select, func, select
 
 from magellon.errors import NotThere
+from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.http.paging import Page, Paging, make_page, read_cursor
 from magellon.platform.server.http.views.view import View
 from magellon.platform.store.schema import items, jobs, places, sessions
@@ -46,7 +47,7 @@ class PlaceView(View):
 
 
 def _select_sessions() -> Select[Any]:
-    movies = select(func.count()).where(items.c.session_id == sessions.c.id).scalar_subquery()
+    movies = select(func.count()).where(items.c.session_id == sessions.c.id, items.c.kind == MOVIE).scalar_subquery()
     job = select(func.max(jobs.c.id)).where(jobs.c.session_id == sessions.c.id).scalar_subquery()
     return select(sessions, movies.label("movies"), job.label("job"))
 
@@ -74,7 +75,7 @@ def get_session(connection: Connection, session_id: int) -> SessionDetail:
     row = connection.execute(_select_sessions().where(sessions.c.id == session_id)).one_or_none()
     if row is None:
         raise NotThere(f"there is no session {session_id}")
-    bad = select(func.count()).where(items.c.session_id == session_id, items.c.problem.is_not(None))
+    bad = select(func.count()).where(items.c.session_id == session_id, items.c.kind == MOVIE, items.c.problem.is_not(None))
     return SessionDetail(
         id=row.id, name=row.name, folder=row.folder, movies=row.movies, job=row.job, definition=row.definition,
         problems=connection.execute(bad).scalar_one(),
