@@ -9,6 +9,7 @@ from typing import Any
 
 from magellon.cli.run.execution import Failed, Finished, Outcome
 from magellon.cli.run.inputs import with_inputs_absolute
+from magellon.cli.run.particles import link_stacks
 from magellon.cli.run.request import Request
 from magellon.contracts import Micrograph, Movie, SessionItem, SessionStarInput
 from magellon.errors import MagellonError
@@ -67,6 +68,9 @@ async def write_star_files(child: Children, outcomes: Sequence[Outcome], request
     finished = sorted((each for each in outcomes if isinstance(each, Finished)), key=lambda each: each.item.name)
     if not finished or request.category in _WITHOUT_STAR:
         return []
+    if request.category == "two_d_classification":  # It writes RELION's files itself, with the names of its input.
+        link_stacks(request.files, request.out)
+        return sorted(request.out.glob("*.star"))
     items = tuple(_make_session_item(each, request) for each in finished)
     gather = SessionStarInput(items=items, folders={**dict.fromkeys(_FOLDERLESS, ""), "micrograph": _folder_of(items, request)})
     return await _gather(child, gather, request)

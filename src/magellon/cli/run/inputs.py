@@ -8,10 +8,13 @@ from typing import Any
 from magellon.cli.run.grid_images import find_grid_images
 from magellon.cli.run.micrographs import Found, find_micrographs
 from magellon.cli.run.movies import find_movies
+from magellon.cli.run.particles import find_particles
 from magellon.cli.run.picks import find_picks
 from magellon.cli.run.request import Request
 from magellon.cli.run.sessions import expand_sessions, is_session
 from magellon.contracts import (
+    ClassificationInput,
+    ClassificationItem,
     CtfInput,
     ExtractionInput,
     FftInput,
@@ -101,6 +104,12 @@ def _find_extraction(request: Request) -> list[Item]:
     ]
 
 
+def _find_classification(request: Request) -> list[Item]:
+    """All STAR files together are one item."""
+    items = [ClassificationItem(particles=find_particles(path)) for path in request.files]
+    return [Item(request.files[0].stem, ClassificationInput(items=tuple(items)))]
+
+
 def _micrographs(request: Request) -> list[Found]:
     return find_micrographs(request.files, request.optics, request.beside.ctf)
 
@@ -117,6 +126,7 @@ _FINDERS: Mapping[str, Callable[[Request], list[Item]]] = {
     "fft": _find_fft,
     "particle_picking": _find_picking,
     "particle_extraction": _find_extraction,
+    "two_d_classification": _find_classification,
 }
 
 

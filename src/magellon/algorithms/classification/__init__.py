@@ -1,0 +1,1 @@
+"""2D classification: particles become class averages by multi-reference alignment."""

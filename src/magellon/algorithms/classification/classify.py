@@ -1,0 +1,147 @@
+"""Multi-reference alignment from beginning to end.
+
+Classes grow out of one by splitting, references start blurred and gain shells as their halves agree in them (`limits`), early
+rounds look at a random part of the particles, and classes that lose their particles are replaced by halves of the largest.
+No class has a prior of its own: a large one shall not win because it is large.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.classification.limits import advance_limits, first_shells, ring_correlations
+from magellon.algorithms.classification.particles import ParticleData, Poses
+from magellon.algorithms.classification.records import Classification, Settings, Start, Voice
+from magellon.algorithms.classification.rounds import Geometry, Model, RoundResult, run_round, update_references
+from magellon.algorithms.classification.schedule import Schedule
+from magellon.algorithms.classification.splitting import fill_classes
+
+_SMALL = 0.2
+"""Classes with less than this part of an equal share are given up."""
+_BLURRED = 2000
+
+
+def classify(
+    data: ParticleData, geometry: Geometry, settings: Settings, start: Start | None = None, voice: Voice | None = None
+) -> Classification:
+    """Sort particles into classes and align them within.
+
+    Args:
+        data: at least one particle.
+        start: classes to begin with; left out, they are grown from the particles.
+    """
+    first = first_shells(geometry.extent, geometry.disc.radius)
+    classes = max(1, min(settings.classes, len(data)))
+    rounds = settings.rounds if start is None else max(4, settings.rounds // 3)
+    schedule = Schedule(len(data), classes, rounds, first, geometry.disc.radius, growing=start is None)
+    generator = torch.Generator().manual_seed(settings.seed)
+    model = _begin(data, geometry, classes, first, generator) if start is None else _begin_from(start, classes, data)
+    return _Run(data, geometry, schedule, model, generator, voice or Voice()).go()
+
+
+@dataclass
+class _Run:
+    """The state of a classification between rounds."""
+
+    data: ParticleData
+    geometry: Geometry
+    schedule: Schedule
+    model: Model
+    generator: torch.Generator
+    voice: Voice
+
+    def go(self) -> Classification:
+        poses = Poses.unknown(len(self.data))
+        for number in range(self.schedule.rounds):
+            index = self.schedule.draw(number, self.generator)
+            result = run_round(self.data, poses, index, self.model, self.geometry, partial(self._tick, number))
+            self.voice.log(_describe(number, result, self.model, len(index)))
+            if number + 1 < self.schedule.rounds:
+                self._prepare_next(number, poses, result)
+        return _finish(poses, self.model, result, self.geometry, self.schedule.first)
+
+    def _tick(self, number: int, fraction: float) -> None:
+        rounds = self.schedule.rounds
+        self.voice.progress((number + fraction) / rounds, f"round {number + 1} of {rounds}")
+
+    def _prepare_next(self, number: int, poses: Poses, result: RoundResult) -> None:
+        """Make the references of the next round."""
+        model = self.model
+        bounds = self.schedule.first, self.schedule.cap(number)
+        model.limits = advance_limits(model.limits, result.averages, self.geometry.area, bounds)
+        update_references(model, result, self.geometry)
+        alive = torch.isfinite(model.log_prior)
+        missing = self.schedule.active(number) - int(alive.sum())
+        empty = (~alive).nonzero()[:, 0].tolist()[: max(0, missing)]
+        if not empty and number < self.schedule.settled:
+            occupancy = result.averages.occupancy
+            share = float(occupancy.sum()) / max(int(alive.sum()), 1)
+            empty = (alive & (occupancy < _SMALL * share)).nonzero()[:, 0].tolist()
+        fill_classes(self.data, poses, model, self.geometry, empty, self.generator)
+
+
+def _begin(data: ParticleData, geometry: Geometry, classes: int, first: int, generator: torch.Generator) -> Model:
+    """One class, round: the radial mean of the particles as they lie."""
+    low = geometry.disc.inner(first)
+    sample = torch.randperm(len(data), generator=generator)[:_BLURRED].sort().values
+    batch = data.take(sample, low)
+    mean = batch.values.sum(0) / (batch.transfer.sum(0)[low.shells] + 1)
+    round_one = (low.shell_sums(mean.real) / low.counts.clamp(min=1))[low.shells]
+    whole = torch.zeros(classes, len(geometry.disc.rows), dtype=torch.complex64, device=low.rows.device)
+    whole[0, : len(low.rows)] = round_one.to(torch.complex64)
+    limits = torch.full((classes,), first, device=low.rows.device)
+    prior = torch.full((classes,), -torch.inf, device=low.rows.device)
+    prior[0] = 0
+    return _make_model(whole, limits, prior, data.folds)
+
+
+def _begin_from(start: Start, classes: int, data: ParticleData) -> Model:
+    """The classes given, and room for more, which come by splitting."""
+    given = len(start.references)
+    room = max(classes - given, 0)
+    whole = torch.nn.functional.pad(start.references, (0, 0, 0, room))
+    limits = torch.nn.functional.pad(start.limits, (0, room), value=int(start.limits.min()))
+    prior = torch.full((given + room,), -torch.inf, device=whole.device)
+    prior[:given] = 0
+    return _make_model(whole.clone(), limits.clone(), prior, data.folds)
+
+
+def _make_model(whole: Tensor, limits: Tensor, prior: Tensor, folds: int) -> Model:
+    shells = int(limits.max()) + 1
+    uncertainty = torch.zeros(folds, len(whole), shells, device=whole.device)
+    return Model(whole, whole.expand(folds, *whole.shape).clone(), uncertainty, limits, prior)
+
+
+def _describe(number: int, result: RoundResult, model: Model, count: int) -> str:
+    occupancy = result.averages.occupancy
+    alive = int(torch.isfinite(model.log_prior).sum())
+    largest = float(occupancy.max() / occupancy.sum().clamp(min=1e-9))
+    return (
+        f"round {number + 1}: {count} particles in {alive} classes, the largest with {100 * largest:.1f} %, "
+        f"aligned with up to {int(model.limits.max())} shells"
+    )
+
+
+def _finish(poses: Poses, model: Model, result: RoundResult, geometry: Geometry, first: int) -> Classification:
+    """The last averages, moved to the middle together with the particles they are made of."""
+    alignment = model.limits
+    limits = advance_limits(alignment, result.averages, geometry.area, (first, geometry.disc.radius))
+    model.limits = limits
+    disc = result.averages.disc
+    centres = update_references(model, result, geometry)
+    radians = torch.deg2rad(poses.psi)
+    y, x = centres[poses.klass].unbind(1)
+    turned = torch.stack([-torch.sin(radians) * x + torch.cos(radians) * y, torch.cos(radians) * x + torch.sin(radians) * y], 1)
+    poses.shift = poses.shift - turned
+    return Classification(
+        poses,
+        model.whole[:, : len(disc.rows)],
+        result.averages.halves(),
+        result.averages.occupancy,
+        limits,
+        first,
+        ring_correlations(result.averages),
+        disc,
+    )

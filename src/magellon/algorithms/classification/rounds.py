@@ -1,0 +1,155 @@
+"""One round of multi-reference alignment: fit the particles to the references, average them, and judge the averages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.classification.averages import (
+    FoldAverages,
+    Sums,
+    average_folds,
+    filter_averages,
+    find_centres,
+    mask_references,
+)
+from magellon.algorithms.classification.disc import Disc
+from magellon.algorithms.classification.expectation import References, Search, fit_batch
+from magellon.algorithms.classification.particles import ParticleData, Poses
+from magellon.algorithms.classification.preparation import Box
+from magellon.algorithms.classification.rotation import turn_references
+from magellon.algorithms.classification.sampling import Sampling, make_sampling
+from magellon.algorithms.motion.parallel import map_in_order
+
+BATCH = 128
+_AHEAD = 3
+"""Shells beyond the references that are averaged too, to see whether they may be taken next."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What does not change during a run."""
+
+    box: Box
+    disc: Disc
+    extent: float
+    """Diameter of the particle as a fraction of the box."""
+    reach: float
+    """Largest shift that is looked for, fraction of the box."""
+    shift_sigma: float
+    threads: int = 1
+    device: str = "cpu"
+
+    @property
+    def area(self) -> float:
+        """Fraction of the box inside the mask."""
+        return min(1.0, 3.1416 / 4 * self.extent**2)
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    averages: FoldAverages
+    """Of a few shells more than the references had."""
+    sampling: Sampling
+
+
+def run_round(
+    data: ParticleData,
+    poses: Poses,
+    index: Tensor,
+    model: "Model",
+    geometry: Geometry,
+    tick: Callable[[float], None] = lambda fraction: None,
+) -> RoundResult:
+    """Fit the particles `index` to the model's references and add them up; their poses are written into `poses`."""
+    radius = int(model.limits.max())
+    sampling = make_sampling(geometry.disc.inner(radius), geometry.extent, geometry.reach)
+    wide = geometry.disc.inner(min(radius + _AHEAD, geometry.disc.radius))
+    references = [prepare_references(model, fold, sampling, wide) for fold in range(data.folds)]
+    search = Search(sampling, geometry.shift_sigma)
+    chunks = _make_chunks(index, data)
+    totals = [_no_sums(model, sampling, wide) for _ in range(data.folds)]
+
+    def work(chunk: tuple[int, Tensor]) -> tuple[int, Tensor, Sums, tuple[Tensor, ...]]:
+        fold, members = chunk
+        sums = _no_sums(model, sampling, wide)
+        found = []
+        for part in torch.split(members, BATCH):
+            batch = data.take(part, wide)
+            fit = fit_batch(batch, references[fold], search)
+            sums.add(batch, fit)
+            best = fit.best
+            found.append((fit.klass[best], sampling.angles[fit.angle[best]], fit.shift[best], fit.weight[best], fit.gain))
+        return fold, members, sums, tuple(torch.cat(each) for each in zip(*found, strict=True))
+
+    done = 0
+    for fold, members, sums, found in map_in_order(work, chunks, geometry.threads):
+        totals[fold].merge(sums)
+        poses.klass[members], poses.psi[members], poses.shift[members], poses.weight[members], poses.gain[members] = found
+        done += len(members)
+        tick(done / len(index))
+    return RoundResult(average_folds(totals, sampling.angles), sampling)
+
+
+def _no_sums(model: "Model", sampling: Sampling, disc: Disc) -> Sums:
+    return Sums(model.classes, len(sampling.angles), disc)
+
+
+def _make_chunks(index: Tensor, data: ParticleData) -> list[tuple[int, Tensor]]:
+    """Pieces of the particles of one fold each, sized so that threads share the work whatever their number."""
+    size = max(BATCH, min(2048, -(-len(index) // 16)))
+    chunks = []
+    for fold in range(data.folds):
+        members = index[data.fold[index] == fold]
+        chunks += [(fold, part) for part in torch.split(members, size) if len(part)]
+    return chunks
+
+
+@dataclass
+class Model:
+    """The classes."""
+
+    whole: Tensor
+    """(K, d) complex64, of the run's disc: the averages of all particles, filtered and masked."""
+    others: Tensor
+    """(F, K, d): for the particles of each fold, the averages of all others."""
+    uncertainty: Tensor
+    """(F, K, shells + 1): their variance in each coefficient."""
+    limits: Tensor
+    """(K,) int64: shells each reference holds."""
+    log_prior: Tensor
+    """(K,)."""
+
+    @property
+    def classes(self) -> int:
+        return len(self.whole)
+
+
+def prepare_references(model: Model, fold: int, sampling: Sampling, wide: Disc) -> References:
+    size, shells = len(sampling.disc.rows), sampling.disc.radius + 1
+    references = model.others[fold][:, :size]
+    turned = turn_references(references, sampling.disc, sampling.angles)
+    power = sampling.disc.shell_sums(references.abs() ** 2)
+    loss = model.uncertainty[fold][:, :shells]
+    power = power - torch.nn.functional.pad(loss, (0, shells - loss.shape[1])) * sampling.disc.counts
+    return References(turned, torch.nn.functional.pad(power, (0, wide.radius + 1 - shells)), model.log_prior)
+
+
+def update_references(model: Model, result: RoundResult, geometry: Geometry) -> Tensor:
+    """Make the averages the references of the next round: filtered to the model's limits, masked, centred.
+
+    Returns:
+        (K, 2) where the centres of mass were.
+    """
+    disc = result.averages.disc
+    filtered = filter_averages(result.averages, model.limits)
+    whole = mask_references(filtered.whole, disc, geometry.box)
+    centres = find_centres(whole, disc, geometry.box)
+    phases = disc.phases(-centres) * (disc.shells <= model.limits[:, None])
+    pad = (0, len(geometry.disc.rows) - len(disc.rows))
+    model.whole = torch.nn.functional.pad(whole * phases, pad)
+    others = torch.stack([mask_references(each, disc, geometry.box) * phases for each in filtered.others])
+    model.others = torch.nn.functional.pad(others, pad)
+    model.uncertainty = torch.nn.functional.pad(filtered.uncertainty, (0, geometry.disc.radius - disc.radius))
+    return centres

@@ -1,0 +1,49 @@
+"""How rounds go on: few particles and blurred classes first, all particles at the end."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_PER_CLASS = 150
+"""Particles of each class that early rounds look at."""
+_FULL = 2
+"""Rounds at the end that look at every particle."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The rounds of a run over `count` particles."""
+
+    count: int
+    classes: int
+    rounds: int
+    first: int
+    """Shells of the first references."""
+    most: int
+    """Shells that are compared at most."""
+    growing: bool = True
+    """Begin with one class and split; otherwise all classes are there from the start."""
+
+    def active(self, number: int) -> int:
+        """Classes there should be after round `number`."""
+        return min(self.classes, 2**number) if self.growing else self.classes
+
+    @property
+    def settled(self) -> int:
+        """The first round in which classes are no longer split."""
+        return max(self.rounds - 4, self.rounds // 2)
+
+    def cap(self, number: int) -> int:
+        """Shells no reference may pass in round `number`: one more every other round, then free."""
+        return self.most if number >= self.rounds // 2 or not self.growing else min(self.most, self.first + max(0, number - 2))
+
+    def draw(self, number: int, generator: torch.Generator) -> Tensor:
+        """The particles of round `number`, ascending: a random part that grows, then all."""
+        if number >= self.rounds - _FULL:
+            return torch.arange(self.count)
+        growth = 1 + 3 * number / max(self.rounds - _FULL, 1)
+        size = int(max(_PER_CLASS * self.classes, 2000) * growth)
+        if size >= self.count:
+            return torch.arange(self.count)
+        return torch.randperm(self.count, generator=generator)[:size].sort().values

@@ -1,0 +1,1 @@
+"""2D classification with our own code: `two_d_classification/can-classifier`."""

@@ -1,0 +1,60 @@
+"""`two_d_classification/can-classifier`: particles to class averages, STAR files and a gallery."""
+
+from magellon.algorithms.classification.classify import classify
+from magellon.algorithms.classification.disc import draw_images
+from magellon.algorithms.classification.records import Settings, Voice
+from magellon.algorithms.motion.parallel import single_threaded_kernels
+from magellon.backends.can_classifier.loading import load_particles
+from magellon.backends.can_classifier.output import Finding, write_output
+from magellon.backends.can_classifier.params import CanClassifierParams
+from magellon.backends.can_classifier.plan import make_plan
+from magellon.backends.can_classifier.source import StackFinder, check_boxes
+from magellon.backends.can_classifier.start import read_start
+from magellon.backends.can_classifier.tables import read_particle_tables
+from magellon.backends.can_classifier.verdict import judge_classes, sorted_averages
+from magellon.contracts import (
+    TWO_D_CLASSIFICATION,
+    Backend,
+    BadInput,
+    ClassificationInput,
+    ClassificationOutput,
+    Context,
+)
+
+_READING = 0.15
+"""Part of the progress bar."""
+
+
+class CanClassifier(Backend[ClassificationInput, CanClassifierParams, ClassificationOutput]):
+    """Multi-reference alignment with classes that grow by splitting, and a selection of those that show particles."""
+
+    contract = TWO_D_CLASSIFICATION
+    name = "can-classifier"
+    Params = CanClassifierParams
+
+    def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:
+        stars = [item.particles.star for item in input.items if item.particles.count]
+        if not stars:
+            raise BadInput(f"{input.items[0].particles.star}: no particles, nor in the other {len(input.items) - 1} files")
+        table = read_particle_tables(stars, StackFinder.of_input(input))
+        context.progress(0.01, f"{len(table)} particles")
+        plan = make_plan(table, check_boxes(table), params, input.diameter, context)
+        with single_threaded_kernels():
+            loaded = load_particles(
+                table,
+                plan.box,
+                plan.disc,
+                params.ignore_ctf_first_peak,
+                context,
+                lambda part, message: context.progress(0.01 + (_READING - 0.01) * part, message),
+            )
+            settings = Settings(params.classes, params.rounds, context.seed, context.threads, context.device)
+            voice = Voice(
+                lambda part, message: context.progress(_READING + (0.97 - _READING) * part, message),
+                lambda message: context.log.info("%s", message),
+            )
+            found = classify(loaded.data, plan.geometry, settings, read_start(input.start, plan), voice)
+            verdict = judge_classes(found, plan.box, params)
+            averages = draw_images(sorted_averages(found, verdict), found.disc, plan.box.size).cpu().numpy()
+        finding = Finding(table, tuple(stars), plan, loaded, found, verdict, averages)
+        return write_output(finding, input.folders, params, context)

@@ -1,0 +1,87 @@
+"""From a classification to the output record and its files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magellon.algorithms.classification.records import Classification
+from magellon.backends.can_classifier import results
+from magellon.backends.can_classifier.gallery import write_gallery
+from magellon.backends.can_classifier.loading import Loaded
+from magellon.backends.can_classifier.params import CanClassifierParams
+from magellon.backends.can_classifier.plan import Plan
+from magellon.backends.can_classifier.tables import ParticleTable
+from magellon.backends.can_classifier.verdict import Verdict, renumber
+from magellon.contracts import Classes, ClassificationOutput, Context
+from magellon.io.mrc import MrcStackWriter
+
+GALLERY = "class_averages.png"
+_DUPLICATE_PART = 0.25
+"""Diameters within which two centred particles are one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Everything that is known at the end."""
+
+    table: ParticleTable
+    stars: tuple[Path, ...]
+    plan: Plan
+    loaded: Loaded
+    found: Classification
+    verdict: Verdict
+    averages: NDArray[np.float32]
+    """(K, box, box) in the order of the verdict."""
+
+
+def write_output(
+    finding: Finding, folders: Mapping[str, str], params: CanClassifierParams, context: Context
+) -> ClassificationOutput:
+    """Write all files into the working folder."""
+    folder, box, verdict = context.workdir, finding.plan.box, finding.verdict
+    with MrcStackWriter(folder / results.AVERAGES, box.size, box.pixel_size) as writer:
+        for average in finding.averages:
+            writer.append(average)
+    results.write_class_table(folder / results.CLASSES, verdict, folders)
+    write_gallery(folder / GALLERY, finding.averages, verdict)
+    assignment = assign_rows(finding)
+    distance = params.minimum_distance
+    distance = _DUPLICATE_PART * finding.plan.diameter if distance is None else distance
+    kept = results.find_kept(finding.table, assignment, verdict, distance)
+    columns = results.format_columns(assignment, verdict.junk)
+    writer_of = results.ParticleWriter(finding.stars, finding.table, columns, results.Names(folders), box.size)
+    count = writer_of.write(folder / results.ALL, None)
+    context.progress(0.99, "particles written")
+    writer_of.write(folder / results.KEPT, kept)
+    context.log.info("%d of %d particles kept, in %d classes", kept.sum(), count, verdict.selected.sum())
+    good = verdict.resolution[verdict.selected]
+    return ClassificationOutput(
+        classes=Classes(
+            averages=folder / results.AVERAGES, table=folder / results.CLASSES, box=box.size, pixel_size=box.pixel_size
+        ),
+        particles=folder / results.KEPT,
+        all_particles=folder / results.ALL,
+        picture=folder / GALLERY,
+        count=count,
+        kept=int(kept.sum()),
+        classes_used=int((verdict.occupancy > 0).sum()),
+        resolution=round(float(good.min()), 3) if len(good) else None,
+    )
+
+
+def assign_rows(finding: Finding) -> results.Assignment:
+    """What was found, for every row of the table; unusable ones are in class 0 where they lay before."""
+    table, rows, poses = finding.table, finding.loaded.rows, finding.found.poses
+    extent = finding.plan.box.size * finding.plan.box.pixel_size
+    klass = np.zeros(len(table), dtype=np.int64)
+    psi, probability, gain = (np.zeros(len(table)) for _ in range(3))
+    origin = table.origin.astype(np.float64)
+    klass[rows] = renumber(finding.found, finding.verdict)
+    angle = poses.psi.double().numpy()
+    psi[rows] = np.where(angle > 180, angle - 360, angle)
+    origin[rows] += poses.shift.double().numpy() * extent
+    probability[rows], gain[rows] = poses.weight.double().numpy(), poses.gain.double().numpy()
+    return results.Assignment(klass, psi, origin, probability, gain)

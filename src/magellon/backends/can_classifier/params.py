@@ -1,0 +1,31 @@
+"""The parameters of `can-classifier`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from magellon.contracts import Params
+from magellon.units import Angstrom
+
+
+class CanClassifierParams(Params):
+    classes: Annotated[int, Field(ge=1, le=500)] = 50
+    """How many classes to sort the particles into; never more than there are particles for."""
+    diameter: Annotated[Angstrom, Field(gt=0)] | None = None
+    """Of the particle; left out, that of its picks, or two thirds of the box."""
+    resolution: Annotated[Angstrom, Field(gt=0)] | None = None
+    """Finest details looked at; left out, a 24th of the diameter but not finer than the pixels allow or 6 Å."""
+    rounds: Annotated[int, Field(ge=2, le=200)] = 25
+    """Rounds of alignment; early ones look at a part of the particles, the last two at all."""
+    max_shift: Annotated[Angstrom, Field(gt=0)] | None = None
+    """How far along x and y from the middle of its box a particle may lie; left out, an eighth of the diameter."""
+    ignore_ctf_first_peak: bool = False
+    """Leave amplitudes alone up to the first peak of the CTF, for particles whose averages come out with dark haloes."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Classes that are junk with at least this probability are set aside."""
+    select: tuple[int, ...] = ()
+    """Numbers of classes, from 1, to keep whatever their quality."""
+    reject: tuple[int, ...] = ()
+    """Numbers of classes, from 1, to set aside whatever their quality."""
+    minimum_distance: Annotated[Angstrom, Field(ge=0)] | None = None
+    """Of two kept particles closer than this once centred only the better one stays; left out, a quarter of the diameter."""

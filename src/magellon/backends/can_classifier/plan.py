@@ -1,0 +1,60 @@
+"""What the sizes of box and particle mean for the computation."""
+
+from dataclasses import dataclass
+
+from magellon.algorithms.classification.disc import Disc, make_disc
+from magellon.algorithms.classification.preparation import Box
+from magellon.algorithms.classification.rounds import Geometry
+from magellon.backends.can_classifier.params import CanClassifierParams
+from magellon.backends.can_classifier.tables import ParticleTable
+from magellon.contracts import BadInput, Context
+
+_BOX_PART = 2 / 3
+"""Diameter of a particle of which nothing is known, in boxes."""
+_MASK = 1.1
+"""Diameter of the mask in those of the particle."""
+_DETAILS = 24
+"""Finest details looked at, as a part of the diameter."""
+_FINEST = 6.0
+"""Å; finer details do not help to tell views apart."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the sizes of box and particle mean for the computation."""
+
+    geometry: Geometry
+    diameter: float
+
+    @property
+    def box(self) -> Box:
+        return self.geometry.box
+
+    @property
+    def disc(self) -> Disc:
+        return self.geometry.disc
+
+
+def make_plan(table: ParticleTable, size: int, params: CanClassifierParams, known: float | None, context: Context) -> Plan:
+    """Sizes and limits of the computation.
+
+    Raises:
+        BadInput: the particle does not fit into its box.
+    """
+    pixel_size = table.groups[0].pixel_size
+    extent = size * pixel_size
+    diameter = params.diameter or known or _BOX_PART * extent
+    if diameter > extent:
+        raise BadInput(f"{table.stacks[0]}: a diameter of {diameter:g} Å does not fit into boxes of {size} px ({extent:g} Å)")
+    edge = Box(size, pixel_size, 1.0).edge
+    radius = max(min(_MASK * diameter / 2 / pixel_size, size / 2 - edge), size / 8)
+    box = Box(size, pixel_size, radius)
+    finest = params.resolution or max(diameter / _DETAILS, _FINEST)
+    shells = max(4, min(int(extent / finest), size // 2 - 1))
+    part = diameter / extent
+    reach = (params.max_shift or diameter / 8) / extent
+    geometry = Geometry(box, make_disc(shells).to(context.device), part, reach, reach / 2, context.threads, context.device)
+    context.log.info(
+        "%d particles of %d px, diameter %.0f Å, details down to %.1f Å", len(table), size, diameter, extent / shells
+    )
+    return Plan(geometry, diameter)
