@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.optics import CtfModel, ctf_rfft
 from magellon.contracts import (
+    ClassificationInput,
+    ClassificationItem,
     Ctf,
     CtfInput,
     ExtractionInput,
@@ -21,6 +23,7 @@ from magellon.contracts import (
     Micrograph,
     MotionInput,
     Movie,
+    Particles,
     PickingInput,
     Picks,
     Record,
@@ -28,7 +31,7 @@ from magellon.contracts import (
 )
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc
-from magellon.io.star import write_star
+from magellon.io.star import Value, write_star
 
 PIXEL_SIZE = 2.0
 """Å/px of every example."""
@@ -43,6 +46,8 @@ GRID_PITCH, GRID_ANGLE = 64.0, 20.0
 """Of the squares and holes of the examples, pixels and degrees from +x toward +y."""
 GRID_SHARE = {"square_detection": 0.7, "hole_detection": 0.5}
 """Side of the squares and diameter of the holes, relative to the pitch."""
+PARTICLE_SHAPES = (((0, 0), (0, 0), (7, 0)), ((-4, 4), (4, 4), (0, -6)), ((-6, -3), (-2, 2), (2, 2), (6, -3)))
+"""Each shape by the places of its blobs, (x, y) in pixels from the middle of the box."""
 DRIFT = (0.8, -0.5)
 """(x, y) in pixels by which the content of the example movie moves from frame to frame."""
 
@@ -82,6 +87,42 @@ def make_drifting_movie(folder: Path) -> Movie:
     return Movie(name="drift", path=path, pixel_size=PIXEL_SIZE, exposure_per_frame=1.0)
 
 
+def make_shape_particles(folder: Path, each: int = 40, side: int = 32, noise: float = 1.0) -> Particles:
+    """Boxes of `PARTICLE_SHAPES`, `each` of every shape in turn, at random angles, a little off the middle, without CTF.
+
+    `rlnAnglePsi`, `rlnOriginX/YAngst` and `rlnClassNumber` in `truth.star` are the truth; `particles.star` has none of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(5)
+    count = each * len(PARTICLE_SHAPES)
+    psi, shift = rng.uniform(-180, 180, count), rng.normal(0, 0.8, (count, 2))
+    shape = np.arange(count) % len(PARTICLE_SHAPES)
+    cos, sin = np.cos(np.radians(psi)), np.sin(np.radians(psi))
+    y, x = np.mgrid[:side, :side].astype(np.float32) - side // 2
+    stack = rng.normal(0, noise, (count, side, side))
+    for image, kind, c, s, (dx, dy) in zip(stack, shape, cos, sin, shift, strict=True):
+        for px, py in PARTICLE_SHAPES[kind]:
+            image += 1.5 * np.exp(-((x - px * c - py * s - dx) ** 2 + (y + px * s - py * c - dy) ** 2) / 8)
+    write_mrc(folder / "shapes.mrcs", stack.astype(np.float32), PIXEL_SIZE)
+    optics: dict[str, list[Value]] = {
+        "rlnOpticsGroupName": ["opticsGroup1"], "rlnOpticsGroup": [1], "rlnVoltage": [300.0],
+        "rlnSphericalAberration": [2.7], "rlnAmplitudeContrast": [0.1], "rlnMicrographOriginalPixelSize": [PIXEL_SIZE],
+        "rlnImagePixelSize": [PIXEL_SIZE], "rlnImageSize": [side], "rlnImageDimensionality": [2],
+    }  # fmt: skip
+    known: dict[str, list[Value]] = {
+        "rlnCoordinateX": (100.0 + 60 * np.arange(count)).tolist(), "rlnCoordinateY": [100.0] * count,
+        "rlnImageName": [f"{number:06d}@shapes.mrcs" for number in range(1, count + 1)],
+        "rlnMicrographName": ["shapes.mrc"] * count, "rlnOpticsGroup": [1] * count,
+    }  # fmt: skip
+    truth: dict[str, list[Value]] = {
+        "rlnAnglePsi": psi.tolist(), "rlnClassNumber": list(shape + 1),
+        "rlnOriginXAngst": (-shift[:, 0] * PIXEL_SIZE).tolist(), "rlnOriginYAngst": (-shift[:, 1] * PIXEL_SIZE).tolist(),
+    }  # fmt: skip
+    write_star(folder / "particles.star", {"optics": optics, "particles": known})
+    write_star(folder / "truth.star", {"optics": optics, "particles": known | truth})
+    return Particles(star=folder / "particles.star", stack=folder / "shapes.mrcs", count=count, box=side, pixel_size=PIXEL_SIZE)
+
+
 def make_disc_picks(folder: Path) -> Picks:
     """The true centres of the discs as picks."""
     path = folder / "discs_autopick.star"
@@ -115,6 +156,9 @@ _MAKERS: Mapping[str, Callable[[Path], Record]] = {
     "ctf_estimation": lambda folder: CtfInput(micrograph=make_ringed_micrograph(folder)),
     "fft": lambda folder: FftInput(micrograph=make_ringed_micrograph(folder)),
     "particle_picking": lambda folder: PickingInput(micrograph=make_disc_micrograph(folder)),
+    "two_d_classification": lambda folder: ClassificationInput(
+        items=(ClassificationItem(particles=make_shape_particles(folder)),)
+    ),
     "particle_extraction": lambda folder: ExtractionInput(
         micrograph=make_disc_micrograph(folder), picks=make_disc_picks(folder), ctf=CTF
     ),

@@ -82,7 +82,11 @@ def link_stacks(stars: Iterable[Path], out: Path) -> None:
 
 
 def _link(path: Path, link: Path, out: Path) -> None:
-    if not link.resolve().is_relative_to(out.resolve()) or link.resolve() == path.resolve() or Path(os.path.normpath(link)) != link:
+    if (
+        not link.resolve().is_relative_to(out.resolve())
+        or link.resolve() == path.resolve()
+        or Path(os.path.normpath(link)) != link
+    ):
         return
     link.parent.mkdir(parents=True, exist_ok=True)
     temporary = link.parent / f".{link.name}.{os.getpid()}"
