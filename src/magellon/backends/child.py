@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from magellon.backends.registry import load_backend
 from magellon.contracts import Backend, Context, Contract, Record
+from magellon.contracts.record import find_places, map_plain_paths
 from magellon.errors import BadInput, Cancelled, Transient
 
 _TRANSIENT_ERRNOS = {
@@ -59,33 +60,52 @@ class Voice:
             self._say("log", line=line[:2000])
 
 
-class _ToVoice(logging.Handler):
-    def __init__(self, voice: Voice) -> None:
+_FILE_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+class _Lines(logging.Handler):
+    """Log lines of the task at work, to the parent and to the task's file, which is not there before its first line."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self._voice = voice
+        self._voice: Voice | None = None
+        self._path: str | None = None
+        self._file: logging.FileHandler | None = None
+
+    def begin(self, path: str | None, voice: Voice) -> None:
+        """From now on the lines belong to this task."""
+        self._path, self._voice = path, voice
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._voice.log(self.format(record))
+        if self._voice is not None:
+            self._voice.log(self.format(record))
+        if self._path and self._file is None:
+            self._file = logging.FileHandler(self._path, delay=True)
+            self._file.setFormatter(_FILE_FORMAT)
+        if self._file is not None:
+            self._file.emit(record)
+
+    def end(self) -> None:
+        file, self._file, self._path, self._voice = self._file, None, None, None
+        if file is not None:
+            file.close()
+
+
+_LINES = _Lines()
 
 
 @contextmanager
 def _logger(path: str | None, voice: Voice) -> Iterator[logging.Logger]:
     logger = logging.getLogger("magellon.backend")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    handlers: list[logging.Handler] = [_ToVoice(voice)]
-    if path:
-        file = logging.FileHandler(path, delay=True)  # no line, no file
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handlers.append(file)
-    for handler in handlers:
-        logger.addHandler(handler)
+    if _LINES not in logger.handlers:
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(_LINES)
+    _LINES.begin(path, voice)
     try:
         yield logger
     finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
+        _LINES.end()
 
 
 def failure_kind(error: BaseException) -> str:
@@ -112,6 +132,17 @@ def validate(record: type[Record], value: object, what: str) -> Any:
         raise BadInput("; ".join(problem[:500] for problem in problems[:5])) from error
 
 
+def check_files(record: type[Record], value: object) -> None:
+    """Raises Transient for a file that plain data of a record name and that is not there."""
+
+    def check(path: str) -> str:
+        if not os.path.exists(path):
+            raise Transient(f"{path} is not there")
+        return path
+
+    map_plain_paths(record, value, check)
+
+
 def check_output(contract: Contract[Any, Any], output: object, workdir: Path) -> dict[str, Any]:
     """The output as plain data, its paths relative to the working folder.
 
@@ -121,20 +152,20 @@ def check_output(contract: Contract[Any, Any], output: object, workdir: Path) ->
     """
     if not isinstance(output, contract.Output):
         raise TypeError(f"the backend returned {type(output).__name__}, the contract asks for {contract.Output.__name__}")
-    checked = contract.Output.model_validate(output.model_dump())
+    folder = f"{workdir}/"
 
-    def inside(path: Path) -> Path:
-        whole = workdir / path
-        if not whole.exists():
+    def inside(path: str) -> str:
+        whole = path if path.startswith("/") else folder + path
+        if not os.path.exists(whole):
             raise ValueError(f"the output names {path}, which the backend has not written")
-        try:
-            return whole.relative_to(workdir)
-        except ValueError:
-            raise ValueError(f"the output names {path}, which lies outside of the working folder") from None
+        relative = whole.removeprefix(folder)
+        if relative.startswith("/") or ".." in relative.split("/"):
+            raise ValueError(f"the output names {path}, which lies outside of the working folder")
+        return relative
 
-    for path in checked.paths():
-        inside(path)
-    return dict(checked.map_paths(inside).model_dump(mode="json"))
+    checked = contract.Output.model_validate(output.model_dump()).model_dump(mode="json")
+    mapped: dict[str, Any] = map_plain_paths(contract.Output, checked, inside)
+    return mapped
 
 
 def fix_numerics(threads: int, seed: int) -> None:
@@ -201,11 +232,12 @@ class Runner:
             raise Transient(f"this worker has version {backend.version} of {backend.name}, the task asks for {wanted}")
         params = validate(backend.Params, request.get("params", {}), "parameter")
         task_input = validate(backend.contract.Input, request["input"], "input")
-        for path in (*task_input.paths(), *params.paths()):
-            if not path.exists():
-                raise Transient(f"{path} is not there")
+        check_files(backend.contract.Input, request["input"])
+        if find_places(backend.Params) is not None:
+            check_files(backend.Params, params.model_dump(mode="json"))
         workdir = Path(request["workdir"])
-        workdir.mkdir(parents=True, exist_ok=True)
+        if not os.path.isdir(workdir):
+            workdir.mkdir(parents=True, exist_ok=True)
         threads, seed = int(request.get("threads", 1)), int(request.get("seed", 0))
         fix_numerics(threads, seed)
         context = Context(
