@@ -19,7 +19,13 @@ _set_state = (
     .values(state=bindparam("new_state"), reason=bindparam("new_reason"), kind=bindparam("new_kind"), published=False)
     .values(former=case((bindparam("new_state", type_=String) == "completed", null()), else_=OUTDATED))
 )
-
+_find_places = select(tasks.c.id, tasks.c.job_id, tasks.c.item_id, tasks.c.step).where(
+    tasks.c.id.in_(bindparam("numbers", expanding=True))
+)
+_find_of_items = select(tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.state, tasks.c.reason, tasks.c.identity).where(
+    tasks.c.job_id == bindparam("job"), tasks.c.item_id.in_(bindparam("items", expanding=True))
+)
+_find_problem = select(items.c.id, items.c.problem).where(items.c.id.in_(bindparam("items", expanding=True)))
 
 Found = tuple[int, int | None, str]
 """Job, item and step that a task belongs to; gathers and surveys have no item."""
@@ -29,8 +35,8 @@ def find_items(connection: Connection, task_numbers: Iterable[int]) -> dict[int,
     """What tasks belong to, by their number."""
     found: dict[int, Found] = {}
     for part in split(list(task_numbers)):
-        query = select(tasks.c.id, tasks.c.job_id, tasks.c.item_id, tasks.c.step).where(tasks.c.id.in_(part))
-        found.update({row.id: (row.job_id, row.item_id, row.step) for row in connection.execute(query)})
+        rows = connection.execute(_find_places, {"numbers": part})
+        found.update({row.id: (row.job_id, row.item_id, row.step) for row in rows})
     return found
 
 
@@ -76,7 +82,7 @@ def advance_items(book: Book, connection: Connection, job_id: int, item_ids: lis
 
 
 def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: list[int]) -> list[int]:
-    rows = connection.execute(select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.in_(item_ids))).all()
+    rows = connection.execute(_find_of_items, {"job": job.id, "items": item_ids}).all()
     surveys = {key: State(row.state, row.reason) for key, row in find_surveys(connection, job).items()}
     by_item: dict[int, dict[str, Row[Any]]] = {}
     for row in rows:
@@ -84,11 +90,27 @@ def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: l
     problems = _find_problems(connection, by_item)
     judged = job.plan.filter.needs if job.plan.filter else set()
     book.fetch_outputs(connection, [row.identity for row in rows if row.step in judged and row.state == "completed"])
-    known = find_results(connection, [row.identity for row in rows if row.state != "completed"])
+    found: dict[int, dict[str, State]] = {}
+    asked: set[str] = set()
+    known: set[str] = set()
+    wanted = set(by_item)
+    while wanted:  # what becomes pending may be known already, and what follows from it too
+        for item_id in wanted:
+            facts = (by_item[item_id], surveys, known)
+            found[item_id] = _advance_to_end(book, connection, job.plan, problems[item_id], facts)
+        due: dict[str, set[int]] = {}
+        for item_id in wanted:
+            for key, state in found[item_id].items():
+                if state.state == "pending":
+                    due.setdefault(by_item[item_id][key].identity, set()).add(item_id)
+        there = find_results(connection, due.keys() - asked)
+        asked |= due.keys()
+        known |= there
+        wanted = {item_id for identity in there for item_id in due[identity]}
     changes: list[dict[str, object]] = []
     completed: list[int] = []
     for item_id, steps in by_item.items():
-        for key, state in _advance_to_end(book, connection, job.plan, problems[item_id], (steps, surveys, known)).items():
+        for key, state in found[item_id].items():
             kind = "bad_input" if state.state == "failed" else None
             changes.append({"of_task": steps[key].id, "new_state": state.state, "new_reason": state.reason, "new_kind": kind})
             if state.state == "completed":
@@ -103,8 +125,7 @@ def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: l
 
 
 def _find_problems(connection: Connection, item_ids: Iterable[int]) -> dict[int, str | None]:
-    query = select(items.c.id, items.c.problem).where(items.c.id.in_(list(item_ids)))
-    return {row.id: row.problem for row in connection.execute(query)}
+    return {row.id: row.problem for row in connection.execute(_find_problem, {"items": list(item_ids)})}
 
 
 def _advance_to_end(

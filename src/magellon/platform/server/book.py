@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from magellon.platform.pipeline.inputs import root_output
 from magellon.platform.pipeline.plan import Plan
@@ -21,6 +21,12 @@ from magellon.platform.store.schema import items, jobs, results, roots, sessions
 
 _OUTPUTS_AT_HAND = 10000
 _IN_ONE_QUERY = 500
+_find_outputs = select(results.c.identity, results.c.output).where(
+    results.c.identity.in_(bindparam("identities", expanding=True))
+)
+_find_items = select(items.c.id, items.c.name, items.c.movie, items.c.identity).where(
+    items.c.id.in_(bindparam("numbers", expanding=True))
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class Book:
         missing = [identity for identity in wanted if identity not in self._outputs]
         found = {identity: self._outputs[identity] for identity in wanted if identity in self._outputs}
         for part in split(missing):
-            for row in connection.execute(select(results.c.identity, results.c.output).where(results.c.identity.in_(part))):
+            for row in connection.execute(_find_outputs, {"identities": part}):
                 found[row.identity] = row.output
                 self.keep_output(row.identity, row.output)
         return found
@@ -118,7 +124,7 @@ class Book:
     def fetch_items(self, connection: Connection, ids: Iterable[int]) -> dict[int, Row[Any]]:
         rows = {}
         for part in split(sorted(set(ids))):
-            rows.update({row.id: row for row in connection.execute(select(items).where(items.c.id.in_(part)))})
+            rows.update({row.id: row for row in connection.execute(_find_items, {"numbers": part})})
         return rows
 
     def list_roots(self, connection: Connection) -> list[Root]:

@@ -13,6 +13,31 @@ from magellon.platform.store.schema import events, results, tasks
 Event = Started | Finished | Failed
 _UNFINISHED = ("pending", "running")
 
+# Statements that are run for every batch are made once: making one costs more than running it.
+_start = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"))
+    .where(tasks.c.state == "pending", tasks.c.published)
+    .values(
+        state="running",
+        worker=bindparam("of_worker"),
+        incarnation=bindparam("of_incarnation"),
+        started_at=bindparam("now"),
+        reason=None,
+    )
+)
+_find_unfinished = select(tasks.c.id, tasks.c.job_id).where(
+    tasks.c.identity.in_(bindparam("identities", expanding=True)), tasks.c.state.in_(_UNFINISHED)
+)
+_complete = (
+    update(tasks)
+    .where(tasks.c.id.in_(bindparam("numbers", expanding=True)))
+    .values(
+        state="completed", finished_at=bindparam("now"), reason=None, kind=None, traceback=None, published=False, former=None
+    )
+)
+_record = events.insert()
+
 
 def read_events(data: bytes) -> tuple[Event, ...]:
     """Raises pydantic.ValidationError for anything else."""
@@ -31,21 +56,12 @@ def enter_events(book: Book, connection: Connection, batch: Sequence[Event]) -> 
 
 
 def _enter_started(connection: Connection, batch: Iterable[Started], now: float) -> None:
-    rows = [{"of_task": e.task, "of_attempt": e.attempt, "of_worker": e.worker, "of_incarnation": e.incarnation} for e in batch]
+    rows = [
+        {"of_task": e.task, "of_attempt": e.attempt, "of_worker": e.worker, "of_incarnation": e.incarnation, "now": now}
+        for e in batch
+    ]
     if rows:
-        statement = (
-            update(tasks)
-            .where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"))
-            .where(tasks.c.state == "pending", tasks.c.published)
-            .values(
-                state="running",
-                worker=bindparam("of_worker"),
-                incarnation=bindparam("of_incarnation"),
-                started_at=now,
-                reason=None,
-            )
-        )
-        connection.execute(statement, rows)
+        connection.execute(_start, rows)
 
 
 def _enter_finished(book: Book, connection: Connection, batch: Sequence[Finished], now: float) -> list[int]:
@@ -65,17 +81,10 @@ def complete_tasks(connection: Connection, identities: Sequence[str], now: float
     """Every task of these identities that waits or runs is completed, in whatever job."""
     touched: list[int] = []
     for part in split(list(identities)):
-        query = select(tasks.c.id, tasks.c.job_id).where(tasks.c.identity.in_(part), tasks.c.state.in_(_UNFINISHED))
-        found = connection.execute(query).all()
+        found = connection.execute(_find_unfinished, {"identities": part}).all()
         if found:
             numbers = [row.id for row in found]
-            connection.execute(
-                update(tasks)
-                .where(tasks.c.id.in_(numbers))
-                .values(
-                    state="completed", finished_at=now, reason=None, kind=None, traceback=None, published=False, former=None
-                )
-            )
+            connection.execute(_complete, {"numbers": numbers, "now": now})
             record_changes(connection, [(row.job_id, row.id, "completed", None) for row in found], now)
             touched += numbers
     return touched
@@ -85,7 +94,7 @@ def record_changes(connection: Connection, changes: Iterable[tuple[int, int | No
     """Lines of the live view: (job, task or None for the job as a whole, state, reason)."""
     rows = [{"at": now, "job_id": job, "task_id": task, "kind": kind, "text": text} for job, task, kind, text in changes]
     if rows:
-        connection.execute(events.insert(), rows)
+        connection.execute(_record, rows)
 
 
 def _enter_failed(policy: Policy, connection: Connection, event: Failed, now: float) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, null, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, null, select, update
 
 from magellon.contracts.preview import PREVIEW
 from magellon.platform.pipeline.advance import OPEN, State
@@ -21,6 +21,14 @@ from magellon.platform.store.identity import hash_canonical
 from magellon.platform.store.schema import items, tasks
 
 _UNDER_WAY = ("pending", "running")
+
+_find_of_session: Select[Any] = select(tasks).where(tasks.c.job_id == bindparam("job"), tasks.c.item_id.is_(None))
+_find_open_item = (
+    select(tasks.c.id)
+    .where(tasks.c.job_id == bindparam("job"), tasks.c.state.in_(sorted(OPEN)), tasks.c.item_id.is_not(None))
+    .where(tasks.c.category != PREVIEW.category)  # made for people, not for results
+    .limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -68,14 +76,11 @@ def advance_gathers(book: Book, connection: Connection, job: JobFacts, revised: 
 
 def _find_rows(connection: Connection, job: JobFacts) -> dict[str, Row[Any]]:
     """Gathers and surveys by step."""
-    of_session = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_(None))
-    return {row.step: row for row in connection.execute(of_session)}
+    return {row.step: row for row in connection.execute(_find_of_session, {"job": job.id})}
 
 
 def _is_busy(connection: Connection, job: JobFacts) -> bool:
-    open_item = select(tasks.c.id).where(tasks.c.job_id == job.id, tasks.c.state.in_(OPEN), tasks.c.item_id.is_not(None))
-    open_item = open_item.where(tasks.c.category != PREVIEW.category)  # made for people, not for results
-    return connection.execute(open_item.limit(1)).first() is not None
+    return connection.execute(_find_open_item, {"job": job.id}).first() is not None
 
 
 def _advance_live_gathers(book: Book, connection: Connection, job: JobFacts, rows: Mapping[str, Row[Any]]) -> list[int]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from magellon.contracts import CONTRACTS, Movie
 from magellon.contracts.record import map_plain_paths
@@ -15,13 +15,16 @@ from magellon.platform.store.files import link_atomically
 from magellon.platform.store.schema import items, jobs, tasks
 
 MOVIES_FOLDER = "movies"
+_find_completed = select(tasks.c.job_id, tasks.c.step, tasks.c.category, tasks.c.identity).where(
+    tasks.c.id.in_(bindparam("numbers", expanding=True)), tasks.c.state == "completed"
+)
 
 
 def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) -> None:
     """Link the files of tasks that have just been completed."""
     inside = str(book.home.root)
     for part in split(list(task_numbers)):
-        rows = connection.execute(select(tasks).where(tasks.c.id.in_(part), tasks.c.state == "completed")).all()
+        rows = connection.execute(_find_completed, {"numbers": part}).all()
         outputs = book.fetch_outputs(connection, [row.identity for row in rows])
         for row in rows:
             folder = f"{book.home.sessions}/{book.job(connection, row.job_id).session}"
@@ -33,7 +36,7 @@ def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, str]:
     """Link (relative to the session's folder) > file. Files of the session as a whole lie in its folder itself."""
     contract = CONTRACTS[row.category]
     place = "" if contract.gather and contract.Item is None else f"{row.step}/"
-    folder = f"{book.store.path(row.identity)}/"
+    folder = f"{book.store.folder}/{row.identity[:2]}/{row.identity}/"
     links: dict[str, str] = {}
 
     def note(path: str) -> str:

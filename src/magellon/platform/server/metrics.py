@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from magellon.platform.server.book import Book, split
 from magellon.platform.store.schema import metrics, tasks
@@ -57,6 +57,19 @@ _MEASURES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], dict[s
     "particle_extraction": (("particles",), _measure_particles),
 }
 
+_find_measured = select(
+    tasks.c.job_id, tasks.c.item_id, tasks.c.step, tasks.c.category, tasks.c.state, tasks.c.identity
+).where(
+    tasks.c.id.in_(bindparam("numbers", expanding=True)),
+    tasks.c.category.in_(sorted(_MEASURES)),
+    tasks.c.item_id.is_not(None),
+)  # fmt: skip
+_forget = delete(metrics).where(
+    metrics.c.job_id == bindparam("job"),
+    metrics.c.item_id.in_(bindparam("items", expanding=True)),
+    metrics.c.name.in_(bindparam("names", expanding=True)),
+)
+
 
 def measure_output(category: str, output: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one result, without those its backend does not tell."""
@@ -69,9 +82,7 @@ def measure_output(category: str, output: Mapping[str, Any]) -> dict[str, float]
 def enter_metrics(book: Book, connection: Connection, task_numbers: Iterable[int]) -> None:
     """Bring the numbers of these tasks' micrographs up to date: those of completed tasks are there, others are not."""
     for part in split(sorted(set(task_numbers))):
-        query = select(tasks.c.job_id, tasks.c.item_id, tasks.c.step, tasks.c.category, tasks.c.state, tasks.c.identity)
-        wanted = tasks.c.id.in_(part) & tasks.c.category.in_(_MEASURES) & tasks.c.item_id.is_not(None)
-        _enter(book, connection, connection.execute(query.where(wanted)).all())
+        _enter(book, connection, connection.execute(_find_measured, {"numbers": part}).all())
 
 
 def renew_metrics(book: Book, connection: Connection, job_id: int) -> None:
@@ -95,8 +106,7 @@ def _enter(book: Book, connection: Connection, rows: Sequence[Any]) -> None:
         for job in speaking:
             of = [row.item_id for row in spoken if row.category == category and row.job_id == job]
             if of:
-                here = (metrics.c.job_id == job) & metrics.c.item_id.in_(of) & metrics.c.name.in_(names)
-                connection.execute(delete(metrics).where(here))
+                connection.execute(_forget, {"job": job, "items": of, "names": names})
     completed = [row for row in spoken if row.state == "completed"]
     outputs = book.fetch_outputs(connection, [row.identity for row in completed])
     new = [

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
 from magellon.platform.pipeline.identity import derive_seed, identify_task, list_inputs
 from magellon.platform.pipeline.inputs import build_gather_input, build_input, list_gather_inputs, root_output
-from magellon.platform.pipeline.plan import PlannedStep
+from magellon.platform.pipeline.plan import SESSION, PlannedStep
 from magellon.platform.pipeline.survey import build_survey_input, recall_sample
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.gathering import count_settled, settle_items
@@ -22,6 +22,41 @@ from magellon.platform.store.schema import jobs, tasks
 
 _LARGEST_MESSAGE = 256 << 10
 _due = [tasks.c.state == "pending", tasks.c.published.is_(False)]
+_ready = (
+    select(tasks.c.id, tasks.c.job_id, tasks.c.item_id, tasks.c.step, tasks.c.category, tasks.c.identity, tasks.c.attempt,
+           tasks.c.inputs)
+    .where(*_due, or_(tasks.c.not_before <= bindparam("now"), tasks.c.not_before > bindparam("latest")))
+    .order_by(tasks.c.id)
+    .limit(bindparam("room"))
+)  # fmt: skip
+_find_due = _ready.where(
+    tasks.c.job_id == bindparam("job"), tasks.c.category == bindparam("category"), tasks.c.backend == bindparam("backend")
+)
+_find_previews = _ready.where(tasks.c.category == PREVIEW.category)
+_publish = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("of_task"))
+    .values(published=True, attempt=bindparam("new_attempt"), sequence=None)
+)
+_count_waiting = (
+    select(tasks.c.category, tasks.c.backend, jobs.c.priority, func.count().label("number"))
+    .join(jobs)
+    .where(tasks.c.state == "pending", tasks.c.published)
+    .group_by(tasks.c.category, tasks.c.backend, jobs.c.priority)
+)
+_find_upstream = select(tasks.c.item_id, tasks.c.step, tasks.c.identity).where(
+    tasks.c.job_id == bindparam("job"),
+    tasks.c.item_id.in_(bindparam("items", expanding=True)),
+    tasks.c.step.in_(bindparam("steps", expanding=True)),
+)
+_place = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"), tasks.c.published)
+    .values(sequence=bindparam("new_sequence"))
+)
+_find_published = select(tasks.c.id, tasks.c.attempt).where(
+    tasks.c.id.in_(bindparam("numbers", expanding=True)), tasks.c.published
+)
 
 
 def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
@@ -37,23 +72,19 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
             lane = (category, backend, urgent)
             room = book.policy.window - waiting[lane]
             if room > 0:
-                query = select(tasks).where(*_due, tasks.c.category == category, tasks.c.backend == backend)
-                query = query.where(tasks.c.job_id == job.id, _is_time(book, now)).order_by(tasks.c.id).limit(room)
-                rows = connection.execute(query).all()
+                wanted = {"job": job.id, "category": category, "backend": backend, "room": room}
+                rows = connection.execute(_find_due, {**wanted, **_is_time(book, now)}).all()
                 waiting[lane] += len(rows)
                 taken += _build_tasks(book, connection, facts, rows, urgent)
     if taken:
-        statement = update(tasks).where(tasks.c.id == bindparam("of_task"))
-        statement = statement.values(published=True, attempt=bindparam("new_attempt"), sequence=None)
-        connection.execute(statement, [{"of_task": task.id, "new_attempt": task.attempt} for task in taken])
+        connection.execute(_publish, [{"of_task": task.id, "new_attempt": task.attempt} for task in taken])
     return taken
 
 
 def _take_previews(book: Book, connection: Connection, now: float) -> list[Task]:
     """Somebody waits for them: they come first, also those of jobs that are paused or done."""
-    query = select(tasks).where(*_due, tasks.c.category == PREVIEW.category, _is_time(book, now)).order_by(tasks.c.id)
     by_job: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(query.limit(book.policy.window)):
+    for row in connection.execute(_find_previews, {"room": book.policy.window, **_is_time(book, now)}):
         by_job.setdefault(row.job_id, []).append(row)
     return [
         task for job, rows in by_job.items() for task in _build_tasks(book, connection, book.job(connection, job), rows, True)
@@ -70,25 +101,26 @@ _find_jobs_with_work = (
 
 def _count_published(connection: Connection) -> Counter[tuple[str, str, bool]]:
     """Tasks on the bus that nobody has begun, by lane."""
-    query = select(tasks.c.category, tasks.c.backend, jobs.c.priority, func.count().label("number")).join(jobs)
-    query = query.where(tasks.c.state == "pending", tasks.c.published)
     counts: Counter[tuple[str, str, bool]] = Counter()
-    for row in connection.execute(query.group_by(tasks.c.category, tasks.c.backend, jobs.c.priority)):
+    for row in connection.execute(_count_waiting):
         counts[row.category, row.backend, row.priority > 0] += row.number
     return counts
 
 
-def _is_time(book: Book, now: float) -> ColumnElement[bool]:
+def _is_time(book: Book, now: float) -> dict[str, float]:
     """Not waiting before the next attempt. A time that no delay explains was set by a clock that went wrong: it is over."""
-    return or_(tasks.c.not_before <= now, tasks.c.not_before > now + book.policy.longest_delay)
+    return {"now": now, "latest": now + book.policy.longest_delay}
 
 
 def _build_tasks(book: Book, connection: Connection, job: JobFacts, rows: Sequence[Row[Any]], urgent: bool) -> list[Task]:
     items = book.fetch_items(connection, [row.item_id for row in rows if row.item_id])
-    upstream = _fetch_upstream(book, connection, job, list(items))
+    steps = [
+        PlannedStep.model_validate(row.inputs) if row.category == PREVIEW.category else job.plan.step(row.step) for row in rows
+    ]
+    needed = {source.step for step in steps for source in step.sources.values()} if items else set()
+    upstream = _fetch_upstream(book, connection, job, list(items), needed)
     built = []
-    for row in rows:
-        step = PlannedStep.model_validate(row.inputs) if row.category == PREVIEW.category else job.plan.step(row.step)
+    for row, step in zip(rows, steps, strict=True):
         known = _describe_task(job, step, row, items[row.item_id].name if row.item_id else None)
         if step.sample is not None:
             built.append(Task(**known, **_give_survey(book, connection, job, step, row), urgent=urgent))
@@ -96,23 +128,23 @@ def _build_tasks(book: Book, connection: Connection, job: JobFacts, rows: Sequen
             given = _give_gather(book, connection, job, step, row)
             built.append(Task(**{**known, **given}, urgent=urgent))
         else:
-            given = _give_item(book, job, step, items[row.item_id], upstream[row.item_id])
+            given = _give_item(book, job, step, items[row.item_id], upstream.get(row.item_id, {}))
             built.append(Task(**known, **given, urgent=urgent))
     return built
 
 
-def _fetch_upstream(book: Book, connection: Connection, job: JobFacts, numbers: list[int]) -> dict[int, dict[str, str]]:
-    """Identities of all steps by item; their outputs are then at hand in the book."""
-    if not numbers:
+def _fetch_upstream(
+    book: Book, connection: Connection, job: JobFacts, numbers: list[int], steps: set[str]
+) -> dict[int, dict[str, str]]:
+    """Identities of these steps by item; their outputs are then at hand in the book."""
+    if not steps - {SESSION}:
         return {}
     surveys = {key: row.identity for key, row in find_surveys(connection, job).items()}
-    found: dict[int, dict[str, str]] = {}
+    found: dict[int, dict[str, str]] = {number: dict(surveys) for number in numbers}
     for part in split(numbers):
-        query = select(tasks.c.item_id, tasks.c.step, tasks.c.identity, tasks.c.state)
-        for row in connection.execute(query.where(tasks.c.job_id == job.id, tasks.c.item_id.in_(part))):
-            steps = found.setdefault(row.item_id, dict(surveys))
+        for row in connection.execute(_find_upstream, {"job": job.id, "items": part, "steps": sorted(steps)}):
             if row.identity:
-                steps[row.step] = row.identity
+                found[row.item_id][row.step] = row.identity
     book.fetch_outputs(connection, {identity for steps in found.values() for identity in steps.values() if identity})
     return found
 
@@ -190,12 +222,11 @@ def enter_sequences(connection: Connection, published: Sequence[tuple[Task, int]
     """
     if not published:
         return []
-    statement = update(tasks).where(tasks.c.id == bindparam("of_task"), tasks.c.attempt == bindparam("of_attempt"))
     rows = [{"of_task": task.id, "of_attempt": task.attempt, "new_sequence": number} for task, number in published]
-    connection.execute(statement.where(tasks.c.published).values(sequence=bindparam("new_sequence")), rows)
+    connection.execute(_place, rows)
     unwanted = []
     for part in split(list(published)):
-        query = select(tasks.c.id, tasks.c.attempt).where(tasks.c.id.in_([task.id for task, _ in part]))
-        current = {(row.id, row.attempt) for row in connection.execute(query.where(tasks.c.published))}
+        found = connection.execute(_find_published, {"numbers": [task.id for task, _ in part]})
+        current = {(row.id, row.attempt) for row in found}
         unwanted += [number for task, number in part if (task.id, task.attempt) not in current]
     return unwanted

@@ -26,14 +26,18 @@ FRESH: dict[str, Any] = {
 OUTDATED = case((tasks.c.state == "completed", tasks.c.identity), else_=tasks.c.former)
 """What `former` becomes when a task gets another identity: the result that is there, but no longer what is asked for."""
 
+_find_surveys = select(tasks).where(
+    tasks.c.job_id == bindparam("job"), tasks.c.item_id.is_(None), tasks.c.step.in_(bindparam("steps", expanding=True))
+)
+_find_results = select(results.c.identity).where(results.c.identity.in_(bindparam("identities", expanding=True)))
+
 
 def find_surveys(connection: Connection, job: JobFacts) -> dict[str, Row[Any]]:
     """The rows of a job's surveys by step."""
     keys = [step.key for step in job.plan.surveys]
     if not keys:
         return {}
-    query = select(tasks).where(tasks.c.job_id == job.id, tasks.c.item_id.is_(None), tasks.c.step.in_(keys))
-    return {row.step: row for row in connection.execute(query)}
+    return {row.step: row for row in connection.execute(_find_surveys, {"job": job.id, "steps": keys})}
 
 
 def find_settled_surveys(connection: Connection, job: JobFacts) -> dict[str, str]:
@@ -45,7 +49,7 @@ def find_results(connection: Connection, identities: Iterable[str | None]) -> se
     """Which of these computations are finished."""
     known: set[str] = set()
     for part in split(sorted({identity for identity in identities if identity is not None})):
-        known.update(connection.execute(select(results.c.identity).where(results.c.identity.in_(part))).scalars())
+        known.update(connection.execute(_find_results, {"identities": part}).scalars())
     return known
 
 
