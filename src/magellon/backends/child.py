@@ -5,6 +5,7 @@ native libraries print cannot reach. It stays warm: modules and loaded models se
 promotes nothing and speaks to no bus; the parent does.
 """
 
+import contextlib
 import errno
 import json
 import logging
@@ -79,11 +80,13 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self._voice is not None:
             self._voice.log(self.format(record))
-        if self._path and self._file is None:
-            self._file = logging.FileHandler(self._path, delay=True)
-            self._file.setFormatter(_FILE_FORMAT)
-        if self._file is not None:
-            self._file.emit(record)
+        with contextlib.suppress(OSError):  # a full disk may cost log lines, not the task
+            if self._path and self._file is None:
+                os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
+                self._file = logging.FileHandler(self._path)
+                self._file.setFormatter(_FILE_FORMAT)
+            if self._file is not None:
+                self._file.emit(record)
 
     def end(self) -> None:
         file, self._file, self._path, self._voice = self._file, None, None, None

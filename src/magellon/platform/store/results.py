@@ -20,7 +20,11 @@ class ResultStore:
     folder: Path
 
     def path(self, identity: str) -> Path:
-        return self.folder / identity[:2] / identity
+        return Path(self.place(identity))
+
+    def place(self, identity: str) -> str:
+        """The same as text, for what is done for every task."""
+        return f"{self.folder}/{identity[:2]}/{identity}"
 
     def log_path(self, identity: str) -> Path:
         """What a task's backend said; beside the results, so that every machine's lines are seen by all."""
@@ -28,10 +32,11 @@ class ResultStore:
 
     def read(self, identity: str) -> dict[str, Any] | None:
         """The output of a promoted result; None when there is none, or when its files are not what was promoted."""
-        folder = self.path(identity)
+        folder = self.place(identity)
         try:
-            result = json.loads((folder / RESULT_FILE).read_bytes())
-            complete = all((folder / name).stat().st_size == size for name, size in result["files"].items())
+            with open(f"{folder}/{RESULT_FILE}", "rb", buffering=0) as file:
+                result = json.loads(file.read())
+            complete = all(os.stat(f"{folder}/{name}").st_size == size for name, size in result["files"].items())
         except (OSError, ValueError, KeyError):
             return None
         return dict(result["output"]) if complete else None
@@ -54,31 +59,38 @@ class ResultStore:
             "files": dict(sorted(_list_files(str(workdir)))),
         }
         # Nothing is synced to disk here: what a power cut spoils shows by the sizes of its files and is computed again.
-        with open(f"{workdir}/{RESULT_FILE}", "w") as file:
-            file.write(json.dumps(record, sort_keys=True, allow_nan=False))
-        return self._rename(workdir, self.path(task.identity))
+        with open(f"{workdir}/{RESULT_FILE}", "wb") as file:
+            file.write(json.dumps(record, sort_keys=True, allow_nan=False).encode())
+        return self._rename(str(workdir), task.identity)
 
-    def _rename(self, workdir: Path, target: Path) -> bool:
-        if target.exists() and self.read(target.name) is None:  # left by a power cut or a person; never valid
-            spoiled = self.folder / ".work" / f"spoiled-{target.name}"
-            shutil.rmtree(spoiled, ignore_errors=True)
-            os.rename(target, spoiled)
-            shutil.rmtree(spoiled, ignore_errors=True)
+    def _rename(self, workdir: str, identity: str) -> bool:
+        target = self.place(identity)
         try:
             _move(workdir, target)  # fails on a folder that exists and is not empty
         except OSError:
-            if self.read(target.name) is None:
-                raise
+            if self.read(identity) is None:
+                self._remove_spoiled(identity)
+                _move(workdir, target)
+                return True
             shutil.rmtree(workdir, ignore_errors=True)
             return False
         return True
 
+    def _remove_spoiled(self, identity: str) -> None:
+        """What a power cut or a person left; never valid."""
+        target = self.place(identity)
+        if os.path.lexists(target):
+            spoiled = f"{self.folder}/.work/spoiled-{identity}"
+            shutil.rmtree(spoiled, ignore_errors=True)
+            os.rename(target, spoiled)
+            shutil.rmtree(spoiled, ignore_errors=True)
 
-def _move(folder: Path, target: Path) -> None:
+
+def _move(folder: str, target: str) -> None:
     try:
         os.rename(folder, target)
     except FileNotFoundError:
-        os.makedirs(target.parent, exist_ok=True)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         os.rename(folder, target)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,14 @@ class Roots:
         Raises:
             Transient: no such root is known here (yet).
         """
-        name, separator, relative = str(rooted).partition(":")
+        return Path(self.resolve_text(str(rooted)))
+
+    def resolve_text(self, rooted: str) -> str:
+        """The same as text, for what is done for every task."""
+        name, separator, relative = rooted.partition(":")
         if not separator or name not in self.folders:
             raise Transient(f"{rooted}: no data root {name!r} on this machine")
-        return self.folders[name] / relative
+        return os.path.join(self.folders[name], relative)
 
     def express(self, path: Path) -> str:
         """The rooted form of an absolute path, by the deepest root that holds it.

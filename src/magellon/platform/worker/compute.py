@@ -1,6 +1,5 @@
 """One task from its message to its promoted result."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -48,7 +47,7 @@ async def compute_task(
     output = workshop.store.read(task.identity)
     if output is not None:
         return output, {}
-    workdir = workshop.work / f"{task.identity}.{task.attempt}"
+    workdir = Path(f"{workshop.work}/{task.identity}.{task.attempt}")
     promoted = False
     try:
         request = _make_request(workshop, task, roots, workdir)
@@ -75,25 +74,22 @@ def _make_request(workshop: Workshop, task: Task, roots: Roots, workdir: Path) -
     if task.files_in_params:
         key = f"{task.category}/{task.backend}"
         description = read_catalogue(workshop.catalogue, [key])[key]
-        params = fill_parameters(description, task.params, "", lambda path: str(roots.resolve(path)))
+        params = fill_parameters(description, task.params, "", roots.resolve_text)
     value = task.input
     if value is None:
         value = json.loads(roots.resolve(task.input_file or "").read_bytes())
-    log = workshop.store.log_path(task.identity)
-    with contextlib.suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
     return Request(
         category=task.category,
         backend=task.backend,
         version=task.version,
         params=params,
-        input=map_plain_paths(CONTRACTS[task.category].Input, value, lambda path: str(roots.resolve(path))),
+        input=map_plain_paths(CONTRACTS[task.category].Input, value, roots.resolve_text),
         workdir=str(workdir),
         device=workshop.device,
         threads=workshop.threads,
         memory=workshop.memory,
         seed=task.seed,
-        log=str(log),
+        log=str(workshop.store.log_path(task.identity)),
     )
 
 
