@@ -10,7 +10,16 @@ from pathlib import Path
 
 from benchmarks.table import Row, format_markdown, write_table
 
-STEPS = ("motion_correction", "ctf_estimation", "fft", "particle_picking", "particle_extraction", "live_import", "dispatch")
+STEPS = (
+    "motion_correction",
+    "ctf_estimation",
+    "fft",
+    "particle_picking",
+    "particle_extraction",
+    "live_import",
+    "dispatch",
+    "load",
+)
 
 
 def describe_machine() -> str:

@@ -1,12 +1,17 @@
 """Backends that return at once, to measure what the engine itself costs."""
 
+import zlib
 from pathlib import Path
 
 from magellon.contracts import (
+    CTF_ESTIMATION,
     FFT,
     MOTION_CORRECTION,
     Backend,
     Context,
+    Ctf,
+    CtfInput,
+    CtfOutput,
     FftInput,
     FftOutput,
     Micrograph,
@@ -50,6 +55,26 @@ class InstantMotion(Backend[MotionInput, InstantParams, MotionOutput]):
         )
 
 
+class InstantCtf(Backend[CtfInput, InstantParams, CtfOutput]):
+    """Draws a defocus from the micrograph's name."""
+
+    contract, name, Params = CTF_ESTIMATION, "instant", InstantParams
+
+    def run(self, input: CtfInput, params: InstantParams, context: Context) -> CtfOutput:
+        name = input.micrograph.name
+        chance = zlib.crc32(name.encode()) / 2**32
+        ctf = Ctf(
+            defocus_u=5000 + 20000 * chance,
+            defocus_v=4900 + 20000 * chance,
+            defocus_angle=0,
+            score=chance,
+            resolution=3 + 3 * chance,
+        )
+        written = [_write(context.workdir / f"{name}_ctf{end}", name) for end in (".mrc", ".png", "_profile.star")]
+        spectrum, picture, profile = written
+        return CtfOutput(ctf=ctf, defocus_error=100, astigmatism_error=100, spectrum=spectrum, picture=picture, profile=profile)
+
+
 class InstantFft(Backend[FftInput, InstantParams, FftOutput]):
     """Writes a name where a picture should be."""
 
@@ -61,6 +86,7 @@ class InstantFft(Backend[FftInput, InstantParams, FftOutput]):
 
 
 ALL = ",".join(
-    f"{cls.contract.category}.{cls.name}=benchmarks.instant_backends:{cls.__name__}" for cls in (InstantMotion, InstantFft)
+    f"{cls.contract.category}.{cls.name}=benchmarks.instant_backends:{cls.__name__}"
+    for cls in (InstantMotion, InstantCtf, InstantFft)
 )
 """For MAGELLON_EXTRA_BACKENDS, with the repository on PYTHONPATH."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.cost import measure_call
 from benchmarks.table import Row
@@ -25,6 +26,8 @@ from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.schema import items, sessions
+
+_Value = TypeVar("_Value")
 
 HOUR = 3600.0
 SEED = 11
@@ -95,6 +98,11 @@ def make_scene(work: Path) -> Scene:
         return Scene(folder, book, open_reader(book, connection, number))
 
 
+def _rename_key(known: dict[str, _Value], key: str, name: str) -> None:
+    if key in known:
+        known[name] = known.pop(key)
+
+
 def plan_hour(scene: Scene, count: int) -> list[tuple[float, Callable[[float], None]]]:
     """What happens when: each movie in parts, one in ten with a pause of 30 s, some renamed or written again later."""
     chance = random.Random(SEED)
@@ -112,9 +120,9 @@ def plan_hour(scene: Scene, count: int) -> list[tuple[float, Callable[[float], N
     def rename(path: str, target: str) -> Callable[[float], None]:
         def act(now: float) -> None:
             (scene.folder / path).rename(scene.folder / target)
-            for known in (scene.expected, scene.finished, scene.taken):
-                if path in known:
-                    known[target] = known.pop(path)  # type: ignore[attr-defined]
+            _rename_key(scene.expected, path, target)
+            _rename_key(scene.finished, path, target)
+            _rename_key(scene.taken, path, target)
 
         return act
 

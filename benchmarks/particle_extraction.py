@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ def _write_coordinates(work: Path, extracted: list[Extracted]) -> None:
         particles = read_star(item.output.particles.star)["particles"]
         columns = {label: particles[label] for label in ("rlnCoordinateX", "rlnCoordinateY")}
         write_star(work / f"mic/{item.name}_ours.star", {"": columns})
-    optics = {
+    optics: dict[str, list[Any]] = {
         "rlnOpticsGroupName": ["opticsGroup1"], "rlnOpticsGroup": [1], "rlnVoltage": [300.0], "rlnSphericalAberration": [2.7],
         "rlnAmplitudeContrast": [0.1], "rlnMicrographPixelSize": [PIXEL], "rlnMicrographOriginalPixelSize": [PIXEL],
     }  # fmt: skip

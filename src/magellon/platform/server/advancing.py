@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, bindparam, case, func, null, select, update
+from sqlalchemy import Connection, Row, Select, String, bindparam, case, func, null, select, update
 
 from magellon.platform.pipeline.advance import OPEN, State, advance_item
 from magellon.platform.pipeline.plan import Plan
@@ -22,9 +22,9 @@ _set_state = (
 _find_places = select(tasks.c.id, tasks.c.job_id, tasks.c.item_id, tasks.c.step).where(
     tasks.c.id.in_(bindparam("numbers", expanding=True))
 )
-_find_of_items = select(tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.state, tasks.c.reason, tasks.c.identity).where(
-    tasks.c.job_id == bindparam("job"), tasks.c.item_id.in_(bindparam("items", expanding=True))
-)
+_find_of_items: Select[Any] = select(
+    tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.state, tasks.c.reason, tasks.c.identity
+).where(tasks.c.job_id == bindparam("job"), tasks.c.item_id.in_(bindparam("items", expanding=True)))
 _find_problem = select(items.c.id, items.c.problem).where(items.c.id.in_(bindparam("items", expanding=True)))
 
 Found = tuple[int, int | None, str]

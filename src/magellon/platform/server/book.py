@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from magellon.platform.pipeline.inputs import root_output
 from magellon.platform.pipeline.plan import Plan
@@ -24,7 +24,7 @@ _IN_ONE_QUERY = 500
 _find_outputs = select(results.c.identity, results.c.output).where(
     results.c.identity.in_(bindparam("identities", expanding=True))
 )
-_find_items = select(items.c.id, items.c.name, items.c.movie, items.c.identity).where(
+_find_items: Select[Any] = select(items.c.id, items.c.name, items.c.movie, items.c.identity).where(
     items.c.id.in_(bindparam("numbers", expanding=True))
 )
 

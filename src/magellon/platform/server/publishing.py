@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, or_, select, update
 
 from magellon.contracts.preview import PREVIEW
 from magellon.contracts.task import Task
@@ -22,7 +22,7 @@ from magellon.platform.store.schema import jobs, tasks
 
 _LARGEST_MESSAGE = 256 << 10
 _due = [tasks.c.state == "pending", tasks.c.published.is_(False)]
-_ready = (
+_ready: Select[Any] = (
     select(tasks.c.id, tasks.c.job_id, tasks.c.item_id, tasks.c.step, tasks.c.category, tasks.c.identity, tasks.c.attempt,
            tasks.c.inputs)
     .where(*_due, or_(tasks.c.not_before <= bindparam("now"), tasks.c.not_before > bindparam("latest")))

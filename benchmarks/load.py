@@ -1,0 +1,198 @@
+"""A job of 100,000 tasks while 20 people look at it and 50 workers are registered: how long answers take, the server's memory.
+
+Everything is as `magellon up` starts it. Backends return at once, so that the engine does far more in a second than with real
+ones; one worker with 16 warm children does the work, the others are there.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks import instant_backends
+from benchmarks.dispatch import SLOTS, Load, is_done, measure_processes, read_times, write_session
+from benchmarks.load_clients import CLIENTS, PROBE
+from benchmarks.table import Row
+from magellon.platform.bus.configuration import read_address
+from magellon.platform.bus.connection import connect_bus
+from magellon.platform.pipeline.recipe import Recipe
+from magellon.platform.process import ask_server
+from magellon.platform.server.submitting import Submission
+from magellon.platform.store.home import Home
+from magellon.platform.up import Opened, UpOptions, serve
+
+WORKERS = 50
+_IDLE = "motion_correction/motioncor,ctf_estimation/ctf,particle_picking/dog,particle_extraction/stack-maker,fft/fft"
+_SETTLE = 5.0
+
+
+@dataclass
+class Watched:
+    """What was seen from outside while the job ran."""
+
+    tasks: int
+    submitting: tuple[float, float] = (0.0, 0.0)
+    """Between these moments the session came in, seconds since 1970."""
+    seconds: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
+    memory: list[float] = field(default_factory=list)
+    """The server's resident megabytes, every second."""
+    workers: int = 0
+    answers: list[tuple[float, str, int, float]] = field(default_factory=list)
+    events: int = 0
+
+
+def make_recipe(steps: int) -> Recipe:
+    """Motion correction, CTF and as many power spectra as are wanted."""
+    named: dict[str, Any] = {name: {"backend": "instant"} for name in ("motion_correction", "ctf_estimation")}
+    named |= {
+        f"fft{number}": {"category": "fft", "backend": "instant", "params": {"salt": number}} for number in range(1, steps - 1)
+    }
+    return Recipe.model_validate({"steps": named})
+
+
+@contextlib.asynccontextmanager
+async def open_server(folder: Path) -> Any:
+    """`magellon up` within this process, as far as its supervisor goes."""
+    opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(UpOptions(home=folder / "home", port=0, workers=SLOTS), opened.set_result))
+    try:
+        while not opened.done() and not serving.done():
+            await asyncio.sleep(0.1)
+        if serving.done():
+            serving.result()
+        yield opened.result()
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+async def watch_load(folder: Path, load: Load) -> Watched:
+    submission = Submission(folder=str(folder / "load"), recipe=make_recipe(load.steps), request="load")
+    home = Home.at(folder / "home")
+    watched = Watched(load.tasks)
+    async with open_server(folder) as opened:
+        workers = _start("benchmarks.load_workers", str(home.root), str(WORKERS - 1), _IDLE)
+        report = folder / "clients.json"
+        clients = _start("benchmarks.load_clients", opened.url, str(opened.token_file), str(report))
+        client = await connect_bus(read_address(home.bus), "benchmark")
+        try:
+            await asyncio.sleep(_SETTLE + SLOTS)  # children come up
+            watched.workers = await _count_workers(client)
+            before = measure_processes()
+            start = time.time()
+            job = int(await ask_server(client, "api.submit", submission.model_dump_json().encode()))
+            watched.submitting = (start, time.time())
+            server = _find_server()
+            while not await asyncio.to_thread(is_done, home, job, load):
+                watched.memory.append(server.memory_info().rss / 2**20)
+                await asyncio.sleep(1.0)
+            after = measure_processes()
+            watched.cpu = {kind: after[kind] - before[kind] for kind in after}
+        finally:
+            clients.communicate()
+            workers.terminate()
+            workers.wait()
+            await client.close()
+    began, ended = read_times(home, job)
+    watched.seconds = ended - began
+    said = json.loads(report.read_text())
+    watched.answers, watched.events = [tuple(each) for each in said["answers"]], said["events"]
+    return watched
+
+
+def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE)
+
+
+async def _count_workers(client: Any) -> int:
+    """Workers whose beat is heard within two seconds."""
+    names: set[str] = set()
+
+    async def hear(message: Any) -> None:
+        names.add(message.subject)
+
+    heard = await client.subscribe("beat.*", cb=hear)
+    await asyncio.sleep(2.5)
+    await heard.unsubscribe()
+    return len(names)
+
+
+def _find_server() -> psutil.Process:
+    found = (each for each in psutil.Process().children(recursive=True) if "magellon.platform.server" in each.cmdline())
+    return next(found)
+
+
+def _rank(values: Iterable[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(part * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+
+def summarise(watched: Watched) -> dict[str, float]:
+    """Percentiles over all pages while the job ran, and how long the page that costs nothing took at most."""
+    started, entered = watched.submitting
+    asked = [each for each in watched.answers if each[0] >= started]
+    pages = [took for _, page, _, took in asked if page != PROBE]
+    probes = [(moment, took) for moment, page, _, took in asked if page == PROBE]
+    memory = watched.memory or [0.0]
+    return {
+        "tasks/s": watched.tasks / watched.seconds,
+        "answers": float(len(pages)),
+        "not 200": float(sum(status != 200 for _, _, status, _ in asked)),
+        "p50 (ms)": _rank(pages, 0.5),
+        "p95 (ms)": _rank(pages, 0.95),
+        "trivial page p95 (ms)": _rank((took for _, took in probes), 0.95),
+        "longest while submitting (ms)": max((took for moment, took in probes if moment < entered), default=0.0),
+        "longest afterwards (ms)": max((took for moment, took in probes if moment >= entered), default=0.0),
+        "submission (s)": entered - started,
+        "server at first (MB)": memory[0],
+        "half way (MB)": memory[len(memory) // 2],
+        "at the end (MB)": memory[-1],
+        "workers": float(watched.workers),
+        "events told": float(watched.events),
+    }
+
+
+def list_slowest(watched: Watched) -> str:
+    """The pages by their 95th percentile."""
+    by_page: dict[str, list[float]] = {}
+    for moment, page, _, took in watched.answers:
+        if moment >= watched.submitting[0]:
+            by_page.setdefault(page, []).append(took)
+    slowest = sorted(((_rank(took, 0.95), page) for page, took in by_page.items()), reverse=True)
+    return ", ".join(f"{page} {took:.0f} ms" for took, page in slowest)
+
+
+def run(work: Path, quick: bool) -> list[Row]:
+    os.environ["MAGELLON_EXTRA_BACKENDS"] = instant_backends.ALL
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    load = Load(200, 10) if quick else Load(10_000, 10)
+    work.mkdir(parents=True, exist_ok=True)
+    write_session(work / "load", load.movies)
+    watched = asyncio.run(watch_load(work, load))
+    shares = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in watched.cpu.items())
+    note = f"CPU time in all: {shares}; 95th percentiles: {list_slowest(watched)}; machine load {os.getloadavg()[0]:.1f}"
+    return [
+        Row(
+            step="load",
+            program=f"magellon up, {load.tasks} tasks",
+            data=f"{load.movies} micrographs x {load.steps} steps at once, {CLIENTS} clients, {WORKERS} workers",
+            items=load.tasks,
+            seconds=watched.seconds / load.tasks,
+            cpu_seconds=sum(watched.cpu.values()) / load.tasks,
+            peak_megabytes=max(watched.memory, default=0.0),
+            accuracy=summarise(watched),
+            threads=SLOTS,
+            note=note,
+        )
+    ]
