@@ -37,9 +37,8 @@ def _happen(ledger: Ledger, *jobs_of_events: int) -> None:
 async def _numbers(frames: AsyncIterator[bytes], count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
-        frame = (await asyncio.wait_for(anext(frames), 5)).decode()
-        if frame.startswith("id: "):
-            found.append(int(frame.split("\n")[0][4:]))
+        together = (await asyncio.wait_for(anext(frames), 5)).decode()
+        found += [int(frame.split("\n")[0][4:]) for frame in together.split("\n\n") if frame.startswith("id: ")]
     return found
 
 
