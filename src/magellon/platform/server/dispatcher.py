@@ -27,12 +27,13 @@ from magellon.platform.server import reconciling
 from magellon.platform.server.advancing import advance_found, find_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.events import Event, enter_events, read_events
-from magellon.platform.server.links import link_tasks, relink_session
+from magellon.platform.server.links import link_tasks, relink_folder
 from magellon.platform.server.metrics import enter_metrics
 from magellon.platform.server.publishing import enter_sequences, take_due_tasks
 from magellon.platform.server.report import Progress, make_progress
 from magellon.platform.server.sender import Sender, wait_for_bus
 from magellon.platform.server.watch import Watch
+from magellon.platform.store.ledger import LedgerAway
 from magellon.platform.store.schema import jobs, tasks
 
 log = logging.getLogger("magellon.server")
@@ -70,6 +71,8 @@ class Dispatcher:
         self._look_at = 0.0
         self._reconcile_at = 0.0
         self._progress_at: dict[int, float] = {}
+        self._relinking: set[int] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """After `recover`, until cancelled."""
@@ -117,6 +120,7 @@ class Dispatcher:
             self.book.loosened.update(jobs_seen)
         enter_metrics(self.book, connection, [*touched, *completed])
         self._dirty.update(jobs_seen)
+        self.book.loosened.update(jobs_seen & self._relinking)
 
     def take_beat(self, data: bytes) -> list[Running]:
         """Note a beat; the attempts in it that nobody wants any more."""
@@ -238,8 +242,9 @@ class Dispatcher:
                     continue
                 facts = self.book.job(connection, job)
                 progress = make_progress(connection, facts, self.watch)
-                if progress.settled and job in self.book.loosened and not self._relink(connection, job):
+                if progress.settled and (job in self.book.loosened or job in self._relinking):
                     progress = progress.model_copy(update={"settled": False})
+                    self._start_relinking(job)
                 self._dirty.discard(job)
                 self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
                 told.append(progress)
@@ -250,19 +255,44 @@ class Dispatcher:
         self.note_change(job)
         self.ask_to_publish()
 
-    def _relink(self, connection: Connection, job: int) -> bool:
-        """Make the links right that could not be made when they were due, or that a change left behind."""
-        try:
-            relink_session(self.book, connection, job)
-        except OSError as error:
-            log.warning("the session's folder cannot be written: %s", error)
-            return False
+    def _start_relinking(self, job: int) -> None:
+        """Beside everything else; told again when it is done."""
+        if job not in self._relinking:
+            task = asyncio.create_task(self.relink(job))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def relink(self, job: int) -> None:
+        """Make the links right that could not be made when they were due, or that a change left behind.
+
+        In a thread, as a session has 100,000 of them. What changes meanwhile, or fails, is left loosened: it is done again.
+        """
+        if job in self._relinking:
+            self.book.loosened.add(job)
+            return
+        with self.book.ledger.transaction() as connection:
+            facts = self.book.job(connection, job)
+
+        def work() -> None:
+            with self.book.ledger.reading() as connection:
+                relink_folder(self.book, connection, facts)
+
         self.book.loosened.discard(job)
-        return True
+        self._relinking.add(job)
+        try:
+            await asyncio.to_thread(work)
+        except (OSError, LedgerAway) as error:
+            log.warning("the session's links are to be made again: %s", error)
+            self.book.loosened.add(job)
+        finally:
+            self._relinking.discard(job)
+            self._dirty.add(job)
 
     def note_change(self, job: int) -> None:
         """A job was submitted or changed."""
         self._dirty.add(job)
+        if job in self._relinking:
+            self.book.loosened.add(job)
 
     # Recovering
 

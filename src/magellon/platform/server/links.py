@@ -10,13 +10,18 @@ from sqlalchemy import Connection, bindparam, select
 from magellon.contracts import CONTRACTS, Movie
 from magellon.contracts.record import map_plain_paths
 from magellon.platform.pipeline.plan import MOVIE
-from magellon.platform.server.book import Book, split
+from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.store.files import link_atomically
-from magellon.platform.store.schema import items, jobs, tasks
+from magellon.platform.store.schema import items, jobs, results, tasks
 
 MOVIES_FOLDER = "movies"
 _find_completed = select(tasks.c.job_id, tasks.c.step, tasks.c.category, tasks.c.identity).where(
     tasks.c.id.in_(bindparam("numbers", expanding=True)), tasks.c.state == "completed"
+)
+_find_with_outputs = (
+    select(tasks.c.step, tasks.c.category, tasks.c.identity, results.c.output)
+    .join(results, results.c.identity == tasks.c.identity)
+    .where(tasks.c.job_id == bindparam("job"), tasks.c.state == "completed")
 )
 
 
@@ -49,13 +54,15 @@ def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, str]:
 
 def relink_session(book: Book, connection: Connection, job_id: int) -> None:
     """Make the session's folder show exactly what is completed now; links to anything else go."""
-    job = book.job(connection, job_id)
+    relink_folder(book, connection, book.job(connection, job_id))
+
+
+def relink_folder(book: Book, connection: Connection, job: JobFacts) -> None:
+    """The same for any thread, with a connection of its own; nothing is kept at hand in the book."""
     folder = book.home.sessions / job.session
-    wanted: dict[str, str] = {link: str(target) for link, target in _list_movie_links(book, connection, job_id).items()}
-    rows = connection.execute(select(tasks).where(tasks.c.job_id == job_id, tasks.c.state == "completed")).all()
-    outputs = book.fetch_outputs(connection, [row.identity for row in rows])
-    for row in rows:
-        wanted.update(_list_links(book, row, outputs[row.identity]))
+    wanted: dict[str, str] = {link: str(target) for link, target in _list_movie_links(book, connection, job.id).items()}
+    for row in connection.execute(_find_with_outputs, {"job": job.id}):
+        wanted.update(_list_links(book, row, row.output))
     for link, target in wanted.items():
         link_atomically(f"{folder}/{link}", target, str(book.home.root))
     folder.mkdir(parents=True, exist_ok=True)  # of a session without movies yet

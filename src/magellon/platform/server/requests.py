@@ -20,12 +20,11 @@ from magellon.platform.pipeline.recipe import GAIN_CHECK_CATEGORY, add_gain_chec
 from magellon.platform.server.cleaning import CleanRequest, clean_home
 from magellon.platform.server.demand import count_demand
 from magellon.platform.server.dispatcher import Dispatcher
-from magellon.platform.server.links import relink_session
-from magellon.platform.server.metrics import renew_metrics
+from magellon.platform.server.entering import enter_session
 from magellon.platform.server.placing import read_known_groups
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
-from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.server.submitting import Submission, find_session
 from magellon.platform.server.watching import Watching
 from magellon.platform.sessions.found import has_unsaid_gain
 from magellon.platform.store.roots import renew_sample
@@ -57,6 +56,7 @@ class Reception:
         self._book = dispatcher.book
         self._plugins = Plugins(dispatcher)
         self._submitting: dict[bytes, asyncio.Task[int]] = {}
+        self._entering = asyncio.Lock()
         self._opened = False
 
     def answers(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
@@ -140,10 +140,9 @@ class Reception:
         catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, list_wanted(recipe))
         if any(each.category == GAIN_CHECK_CATEGORY and each.error is None for each in catalogue.values()):  # it is installed
             submission = submission.model_copy(update={"recipe": recipe})
-        with self._book.ledger.transaction() as connection:
-            job = submit_session(self._book, connection, submission, found, catalogue)
-            relink_session(self._book, connection, job)
-            renew_metrics(self._book, connection, job)
+        async with self._entering:  # one after the other, as two may be of the same folder
+            job = await enter_session(self._book, submission, found, catalogue)
+        await self._dispatcher.relink(job)
         self._dispatcher.note_change(job)
         self._dispatcher.ask_to_publish()
         if submission.live:

@@ -18,9 +18,9 @@ from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.placing import enter_places
 from magellon.platform.server.settings import apply_settings, name_backends
-from magellon.platform.server.surveying import FRESH, OUTDATED
+from magellon.platform.server.surveying import FRESH, OUTDATED, find_settled_surveys
 from magellon.platform.sessions.definition import Acquisition, clean_name
-from magellon.platform.sessions.found import FoundSession
+from magellon.platform.sessions.found import FoundMovie, FoundSession
 from magellon.platform.sessions.grid_images import KINDS, FoundImage
 from magellon.platform.sessions.importing import check_folder, import_session
 from magellon.platform.sessions.tree import HeaderCache
@@ -71,11 +71,17 @@ def find_session(
 
 
 def submit_session(
-    book: Book, connection: Connection, submission: Submission, found: FoundSession, catalogue: Mapping[str, Description]
+    book: Book,
+    connection: Connection,
+    submission: Submission,
+    found: FoundSession,
+    catalogue: Mapping[str, Description],
+    whole: bool = True,
 ) -> int:
     """Enter or update session, movies, job and tasks; the job's number.
 
-    What a change of recipe or movies makes outdated waits again; everything else stays as it is.
+    What a change of recipe or movies makes outdated waits again; everything else stays as it is. Unless these are the `whole`
+    of the movies, a new job is not active yet: more are to come with `add_part`, and at the end `activate_job`.
 
     Raises:
         BadInput: the recipe does not fit.
@@ -96,7 +102,7 @@ def submit_session(
     enter_images(connection, row.id, found.images, placement)
     if submission.alone:
         connection.execute(update(jobs).values(active=False))
-    job = _enter_job(connection, row.id, plan, submission)
+    job = _enter_job(connection, row.id, plan, submission, whole)
     book.forget_job(job)
     enter_tasks(connection, job, row.id, plan)
     if submission.retry:
@@ -258,13 +264,49 @@ def _note_vanished(connection: Connection, session_id: int, found: FoundSession)
             connection.execute(update(items).where(items.c.id == row.id).values(problem=problem))
 
 
-def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: Submission) -> int:
+def add_part(book: Book, connection: Connection, job: int, found: FoundSession) -> list[int]:
+    """Enter some more movies and their tasks, without moving them on yet; the items' numbers."""
+    session_id = connection.execute(select(jobs.c.session_id).where(jobs.c.id == job)).scalar_one()
+    facts = book.job(connection, job)
+    query = select(items.c.id, items.c.name).where(
+        items.c.session_id == session_id, items.c.name.in_([entry.movie.name for entry in found.movies])
+    )
+    there = {row.name for row in connection.execute(query)}  # a watch of the folder may have been here in between
+    new = [entry for entry in found.movies if entry.movie.name not in there]
+    _enter_new_items(connection, session_id, new, Placement(connection, book, facts.session))
+    numbers = [row.id for row in connection.execute(query)]
+    enter_tasks(connection, job, session_id, facts.plan, SomeItems(numbers, find_settled_surveys(connection, facts)))
+    return numbers
+
+
+def activate_job(book: Book, connection: Connection, job: int, found: FoundSession, some: list[int]) -> None:
+    """All its movies are there: their places, and what concerns them together. `some`: numbers of one item or more."""
+    session_id = connection.execute(select(jobs.c.session_id).where(jobs.c.id == job)).scalar_one()
+    if found.places:
+        enter_places(
+            connection, session_id, found.places, Placement(connection, book, book.job(connection, job).session).express
+        )
+    connection.execute(update(jobs).where(jobs.c.id == job).values(active=True))
+    advance_items(book, connection, job, some, revised=True)
+
+
+def _enter_new_items(connection: Connection, session_id: int, movies: Sequence[FoundMovie], placement: "Placement") -> None:
+    rows = []
+    for entry in movies:
+        movie, identity = placement.place_movie(entry.movie)
+        values = {"movie": movie, "identity": identity, "problem": entry.problem}
+        rows.append({"session_id": session_id, "name": entry.movie.name, **values})
+    if rows:
+        connection.execute(items.insert(), rows)
+
+
+def _enter_job(connection: Connection, session_id: int, plan: Plan, submission: Submission, whole: bool = True) -> int:
     row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one_or_none()
     values = {"plan": plan.model_dump(mode="json"), "recipe": submission.recipe.model_dump(mode="json"), "active": True}
     if submission.live:
         values["priority"] = LIVE_PRIORITY
     if row is None:
-        values.update(session_id=session_id, created_at=time.time())
+        values.update(session_id=session_id, created_at=time.time(), active=whole)
         connection.execute(jobs.insert().values(**values))
         row = connection.execute(select(jobs.c.id).where(jobs.c.session_id == session_id)).one()
     else:

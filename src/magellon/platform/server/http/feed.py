@@ -117,7 +117,8 @@ class Feed:
         self._changed = asyncio.Event()
 
     async def follow(self, after: int | None, may_see: Watcher) -> AsyncIterator[bytes]:
-        """Frames for one reader, those of one moment together: events after a number (None: from now on) and progress, or heartbeats."""
+        """Frames for one reader: events after a number (None: from now on), those of one moment together, and progress, or
+        heartbeats."""
         self._readers += 1
         try:
             position = await asyncio.to_thread(self._find_end) if after is None else after
