@@ -28,6 +28,10 @@ from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.schema import tasks
 
 SLOTS = 16
+_FIRST = 40
+"""Movies of a session before the one that is measured, so that each child has loaded the backends."""
+_QUIET, _IDLE = 4.0, 0.05
+"""Seconds without more than so much processor time after which children count as warm."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,17 @@ def make_recipe(steps: int) -> Recipe:
 async def work_through(folder: Path, load: Load) -> Measured:
     home = Home.at(folder / "home")
     home.prepare()
-    submission = Submission(folder=str(folder / "load"), recipe=make_recipe(load.steps), request="load")
+    recipe = make_recipe(load.steps)
+    submission = Submission(folder=str(folder / "load"), recipe=recipe, request="load")
+    first = Submission(folder=str(folder / "first"), recipe=recipe, request="first")
+    write_session(folder / "first", _FIRST)
     async with run_locally(home, LocalPlan(slots=SLOTS)) as running:
         client = await connect_bus(running.address, "benchmark")
         try:
-            await asyncio.sleep(SLOTS)  # until the children are warm
+            await wait_until_warm()
+            warming = int(await ask_server(client, "api.submit", first.model_dump_json().encode()))
+            while not await asyncio.to_thread(is_done, home, warming, Load(_FIRST, load.steps)):
+                await asyncio.sleep(0.5)
             before = measure_processes()
             job = int(await ask_server(client, "api.submit", submission.model_dump_json().encode()))
             while not await asyncio.to_thread(is_done, home, job, load):
@@ -92,6 +102,22 @@ async def work_through(folder: Path, load: Load) -> Measured:
             await client.close()
     began, ended = read_times(home, job)
     return Measured(ended - began, sum(processes.values()), peak, processes)
+
+
+async def wait_until_warm(patience: float = 120.0) -> None:
+    """Until all children are there and have nothing more to import."""
+    deadline = time.monotonic() + patience
+    used, since = -1.0, time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - since < _QUIET:
+        now = measure_processes()
+        if now["children"] - used > _IDLE or count_children() < SLOTS:
+            used, since = now["children"], time.monotonic()
+        await asyncio.sleep(0.5)
+
+
+def count_children() -> int:
+    """Computing processes."""
+    return sum("magellon.backends.child" in process.cmdline() for process in psutil.Process().children(recursive=True))
 
 
 def is_done(home: Home, job: int, load: Load) -> bool:

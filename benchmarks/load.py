@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks import instant_backends
-from benchmarks.dispatch import SLOTS, Load, is_done, measure_processes, read_times, write_session
+from benchmarks.dispatch import SLOTS, Load, is_done, measure_processes, read_times, wait_until_warm, write_session
 from benchmarks.load_clients import CLIENTS, PROBE
 from benchmarks.table import Row
 from magellon.platform.bus.configuration import read_address
@@ -32,7 +32,6 @@ from magellon.platform.up import Opened, UpOptions, serve
 
 WORKERS = 50
 _IDLE = "motion_correction/motioncor,ctf_estimation/ctf,particle_picking/dog,particle_extraction/stack-maker,fft/fft"
-_SETTLE = 5.0
 
 
 @dataclass
@@ -87,7 +86,7 @@ async def watch_load(folder: Path, load: Load) -> Watched:
         clients = _start("benchmarks.load_clients", opened.url, str(opened.token_file), str(report))
         client = await connect_bus(read_address(home.bus), "benchmark")
         try:
-            await asyncio.sleep(_SETTLE + SLOTS)  # children come up
+            await wait_until_warm()
             watched.workers = await _count_workers(client)
             before = measure_processes()
             start = time.time()
