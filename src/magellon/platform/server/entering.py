@@ -7,6 +7,7 @@ from dataclasses import replace
 from sqlalchemy import select
 
 from magellon.contracts.description import Description
+from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.advancing import advance_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.links import link_tasks
@@ -44,7 +45,8 @@ def _sort_out(book: Book, found: FoundSession) -> tuple[list[FoundMovie], list[F
     """Movies that the ledger has, and those it has not."""
     query = select(items.c.name).join(sessions, sessions.c.id == items.c.session_id)
     with book.ledger.transaction() as connection:
-        names = set(connection.execute(query.where(sessions.c.folder == str(found.folder))).scalars())
+        here = query.where(sessions.c.folder == str(found.folder), items.c.kind == MOVIE)
+        names = set(connection.execute(here).scalars())
     known = [entry for entry in found.movies if entry.movie.name in names]
     return known, [entry for entry in found.movies if entry.movie.name not in names]
 

@@ -293,7 +293,7 @@ def activate_job(book: Book, connection: Connection, job: int, found: FoundSessi
 def _enter_new_items(connection: Connection, session_id: int, movies: Sequence[FoundMovie], placement: "Placement") -> None:
     rows = []
     for entry in movies:
-        movie, identity = placement.place_movie(entry.movie)
+        movie, identity = placement.place_item(entry.movie)
         values = {"movie": movie, "identity": identity, "problem": entry.problem}
         rows.append({"session_id": session_id, "name": entry.movie.name, **values})
     if rows:
