@@ -112,6 +112,20 @@ def _write_tables(folder: Path, *, classes: bool) -> None:
     write_star(folder / "particles.star", {"optics": _optics(particles=True), "particles": _tabulate_particles(classes)})
 
 
+def classify(session: Path, kept: int = 5) -> None:
+    """Add the files of a 2D classification: class numbers go round, and the first so many particles are kept."""
+    home = session.parent.parent
+    folder = home / "results" / "cl" / "classified"
+    folder.mkdir(parents=True)
+    table = _tabulate_particles(classes=True)
+    optics = _optics(particles=True)
+    write_star(folder / "all_particles.star", {"optics": optics, "particles": table})
+    first = StarTable({label: values[:kept] for label, values in table.items()})
+    write_star(folder / "particles.star", {"optics": optics, "particles": first})
+    for file in folder.iterdir():
+        _link(file, session / "two_d_classification" / file.name, home)
+
+
 def _tabulate_particles(classes: bool) -> StarTable:
     rows = [(name, number) for name in NAMES for number in range(1, PARTICLES[name] + 1)]
     columns: dict[str, list[object]] = {

@@ -1,5 +1,8 @@
 """Progress and summary in words."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from magellon.cli.process.progress import LineWriter, count_all, describe, say_trouble
@@ -49,3 +52,18 @@ def test_the_summary_names_every_failure_and_held_micrograph(capsys: pytest.Capt
     assert "b, motion_correction: b.tiff: is empty [0 bytes]" in text
     assert "c, particle_picking: CTF score 0.01, at least 0.1 wanted" in text
     assert "could not be processed" in text
+
+
+def test_the_summary_tells_of_classes_and_of_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = {"count": 900, "kept": 610, "classes_used": 14, "resolution": 9.26}
+    (tmp_path / "summary.json").write_text(json.dumps({"classification": classes}))
+    (tmp_path / "two_d_classification").mkdir()
+    (tmp_path / "two_d_classification/class_averages.png").touch()
+    left_out = (Trouble(step="other_classes", item="session", kind="skipped", reason="9 particles, at least 100 wanted"),)
+    print_summary(
+        Summary(session="s", folder=str(tmp_path), steps=(MOTION,), failures=(), held=(), left_out=left_out, ok=True)
+    )
+    text = capsys.readouterr().out
+    assert "610 of 900 particles are kept in 14 classes, the best to 9.3 Å: " in text
+    assert "two_d_classification/class_averages.png" in text
+    assert "session, other_classes: 9 particles, at least 100 wanted" in text

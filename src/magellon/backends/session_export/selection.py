@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 from magellon.backends.session_export.conditions import Condition, parse_conditions
 from magellon.backends.session_export.params import ExportParams
-from magellon.backends.session_export.session import ALIASES, MICROGRAPH_METRICS, NAME, PARTICLE_METRICS, Session, stem
+from magellon.backends.session_export.session import (
+    ALIASES,
+    MICROGRAPH_METRICS,
+    NAME,
+    PARTICLE_METRICS,
+    Session,
+    choose_particle_file,
+    stem,
+)
 from magellon.contracts import BadInput
 from magellon.io.star import StarTable
 
@@ -56,6 +64,7 @@ def select_session(session: Session, params: ExportParams, see: See = lambda pie
     Raises:
         BadInput: a condition that makes no sense, classes where there are none, or nothing is left.
     """
+    session = choose_particle_file(session, params)
     names = session.micrographs()
     selection = Selection(session, params, names, 0)
     conditions = _conditions(params, MICROGRAPH_METRICS)
@@ -69,7 +78,7 @@ def select_session(session: Session, params: ExportParams, see: See = lambda pie
         raise BadInput(f"{session.name}: none of {len(names)} micrographs is left ({_say(params)})")
     if session.particles:
         _look_at_particles(selection, see)
-    elif params.classes or _conditions(params, PARTICLE_METRICS):
+    elif params.classes or params.kept or _conditions(params, PARTICLE_METRICS):
         raise BadInput(f"{session.name}: has no particles (yet), so that none can be chosen by class or score")
     return selection
 

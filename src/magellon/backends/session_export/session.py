@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from magellon.backends.session_export.params import ExportParams
 from magellon.contracts import BadInput
 from magellon.io.files import reading
 from magellon.io.star import StarTable, read_star
@@ -12,6 +13,7 @@ from magellon.io.star_stream import StarStream
 
 CORRECTED, FITTED, PICKED, PARTICLES = "corrected_micrographs.star", "micrographs_ctf.star", "autopick.star", "particles.star"
 _BLOCKS = {CORRECTED: "micrographs", FITTED: "micrographs", PICKED: "coordinate_files"}
+CLASSIFICATION, CLASSIFIED = "two_d_classification", "all_particles.star"
 NAME = "rlnMicrographName"
 _MOTION = {"total_motion": "rlnAccumMotionTotal", "early_motion": "rlnAccumMotionEarly", "late_motion": "rlnAccumMotionLate"}
 _FIT = {"phase_shift": "rlnPhaseShift", "ctf_score": "rlnCtfFigureOfMerit", "ctf_resolution": "rlnCtfMaxResolution"}
@@ -84,6 +86,25 @@ def read_session(folder: Path) -> Session:
     return Session(
         folder, tables, optics, particles if particles.exists() else None, _read_held(folder / "summary.json"), metrics
     )
+
+
+def choose_particle_file(session: Session, params: ExportParams) -> Session:
+    """The session with the particles that are wanted: all of them, those with their classes, or those that were kept.
+
+    Raises:
+        BadInput: they are wanted by class, and there is no classification, or there are several.
+    """
+    if not (params.kept or params.classes):
+        return session
+    files = {path.parent.name: path for path in sorted(session.folder.glob(f"*/{CLASSIFIED}"))}
+    if not files and params.classes:
+        return session  # its own file may have classes
+    if not files:
+        raise BadInput(f"{session.name}: its particles are not classified (yet), so that none were kept")
+    if len(files) > 1 and CLASSIFICATION not in files:
+        raise BadInput(f"{session.name}: classified in {' and in '.join(files)}; one must be called {CLASSIFICATION}")
+    found = files.get(CLASSIFICATION) or next(iter(files.values()))
+    return replace(session, particles=(found.with_name(PARTICLES) if params.kept else found).resolve())
 
 
 def stem(name: str) -> str:

@@ -32,7 +32,9 @@ def export_session(
     where: Annotated[
         list[str] | None, make_option("Only where the metric is so, as ctf_resolution<=6; may be repeated.", PART, "CONDITION")
     ] = None,
-    classes: Annotated[str | None, make_option("Only particles of these classes.", PART, "N,N,...", default="all")] = None,
+    classes: Annotated[
+        str | None, make_option("Only particles of these classes, or of those kept.", PART, "N,N,...|kept", default="all")
+    ] = None,
     held: Annotated[bool, typer.Option("--held", help="Held micrographs too.", rich_help_panel=PART)] = False,
     particles_are: Annotated[
         str | None, make_option("For cryosparc: as stored.", PART, "bright|dark", default="bright")
@@ -42,7 +44,14 @@ def export_session(
     """Make a project of a session for RELION or cryoSPARC: metadata is written, images are linked to and not copied."""
     folder = find_session(home, session)
     description = choose_backend(f"{CATEGORY}/{to}")
-    given = {"where": where, "classes": _read_classes(classes), "held": held or None, "particles_are": particles_are}
+    kept = classes == "kept"
+    given = {
+        "where": where,
+        "classes": None if kept else _read_classes(classes),
+        "kept": kept or None,
+        "held": held or None,
+        "particles_are": particles_are,
+    }
     params = fill_parameters(description, {name: value for name, value in given.items() if value is not None})
     target = out.expanduser().absolute()
     earlier = check_target(target, folder, overwrite=overwrite)
@@ -70,7 +79,7 @@ def _read_classes(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise BadInput(f"--classes {text!r}: give class numbers separated by commas, such as 1,4") from None
+        raise BadInput(f"--classes {text!r}: give class numbers separated by commas, such as 1,4, or kept") from None
 
 
 def _export(export: Export, description: Description) -> SessionExportOutput:

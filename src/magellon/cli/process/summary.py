@@ -1,5 +1,6 @@
 """How a session went, in words."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,27 @@ def print_summary(summary: "Summary") -> None:
     console.print(table)
     _print_troubles("Failed", summary.failures)
     _print_troubles("Held by the filter", summary.held)
+    _print_troubles("Left out", summary.left_out)
     folder = Path(summary.folder)
+    _print_classes(folder)
     files = [name for name in FILES if (folder / name).exists()]
     console.print(f"\nSession {summary.session} in {folder}: {', '.join(files) or 'no files'}", markup=False, soft_wrap=True)
     if not summary.ok:
         console.print("The session as a whole could not be processed.", style="bold red")
+
+
+def _print_classes(folder: Path) -> None:
+    try:
+        found = json.loads((folder / "summary.json").read_bytes()).get("classification")
+    except (OSError, ValueError, AttributeError):
+        return  # of another form, or not written
+    if not isinstance(found, dict):
+        return
+    best = f", the best to {found['resolution']:.1f} Å" if found.get("resolution") else ""
+    pictures = sorted(folder.glob("*/class_averages.png"))
+    where = f": {pictures[-1]}" if pictures else ""
+    said = f"{found['kept']} of {found['count']} particles are kept in {found['classes_used']} classes{best}{where}"
+    console.print(f"\n{said}", markup=False, soft_wrap=True)
 
 
 def _print_troubles(title: str, troubles: "tuple[Trouble, ...]") -> None:

@@ -63,6 +63,8 @@ class Summary(Record):
     steps: tuple[StepProgress, ...]
     failures: tuple[Trouble, ...]
     held: tuple[Trouble, ...]
+    left_out: tuple[Trouble, ...] = ()
+    """Steps of the session as a whole that there was not enough for."""
     ok: bool
     """Whether the session as a whole could be processed: its files are written and some movie got through."""
 
@@ -104,7 +106,9 @@ def make_summary(book: Book, connection: Connection, job: int) -> Summary:
     query = select(tasks, items.c.name).outerjoin(items, items.c.id == tasks.c.item_id).where(tasks.c.job_id == job)
     failures: list[Trouble] = []
     held: dict[str, Trouble] = {}
-    for row in connection.execute(query.where(tasks.c.state.in_(("failed", "held"))).order_by(items.c.name, tasks.c.id)):
+    left_out: list[Trouble] = []
+    troubled = tasks.c.state.in_(("failed", "held")) | ((tasks.c.state == "skipped") & tasks.c.item_id.is_(None))
+    for row in connection.execute(query.where(troubled).order_by(items.c.name, tasks.c.id)):
         name = row.name or "session"
         log = book.store.log_path(row.identity or "none")
         trouble = Trouble(
@@ -112,6 +116,8 @@ def make_summary(book: Book, connection: Connection, job: int) -> Summary:
         )
         if row.state == "failed":
             failures.append(trouble)
+        elif row.state == "skipped":
+            left_out.append(trouble.model_copy(update={"kind": "skipped"}))
         else:
             held.setdefault(name, trouble)
     steps = list_steps(connection, facts)
@@ -123,6 +129,7 @@ def make_summary(book: Book, connection: Connection, job: int) -> Summary:
         steps=steps,
         failures=tuple(failures),
         held=tuple(held.values()),
+        left_out=tuple(left_out),
         ok=all(step.completed or step.held for step in through)
         and all(last[step.key].completed or last[step.key].skipped for step in facts.plan.gathers),
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exported_session import BOX, NAMES, PARTICLES, make_home
+from exported_session import BOX, NAMES, PARTICLES, classify, make_home
 from magellon.backends.session_export.conditions import Condition, parse_conditions
 from magellon.backends.session_export.relion import RelionExport, RelionExportParams
 from magellon.backends.session_export.selection import select_session
@@ -19,7 +19,7 @@ METRICS = ("ctf_resolution", "defocus")
 
 def export(session: Path, folder: Path, **params: object) -> SessionExportOutput:
     workdir = folder / "work"
-    workdir.mkdir()
+    workdir.mkdir(parents=True)
     task = SessionExportInput(session=session)
     return RelionExport().run(task, RelionExportParams.model_validate(params), Context(workdir))
 
@@ -137,6 +137,20 @@ def test_particles_are_chosen_by_class_and_score(tmp_path: Path) -> None:
     particles = read(output, "Extract/job005/particles.star", "particles")
     assert particles.ints("rlnClassNumber") == [1, 1, 1]
     assert (output.micrographs, output.particles, output.particles_left_out) == (3, 3, 6)
+
+
+def test_particles_are_chosen_by_what_the_classification_says(tmp_path: Path) -> None:
+    session = make_home(tmp_path / "home")
+    with pytest.raises(BadInput, match=r"not classified \(yet\)"):
+        export(session, tmp_path / "early", kept=True)
+    classify(session)
+    chosen = read(export(session, tmp_path / "by class", classes=[2]), "Extract/job005/particles.star", "particles")
+    assert chosen.ints("rlnClassNumber") == [2, 2, 2]
+    kept = read(export(session, tmp_path / "kept", kept=True), "Extract/job005/particles.star", "particles")
+    assert kept.ints("rlnClassNumber") == [1, 2, 3, 1, 2]
+    everything = read(export(session, tmp_path / "all"), "Extract/job005/particles.star", "particles")
+    assert everything.rows == 9
+    assert "rlnClassNumber" not in everything
 
 
 def test_held_micrographs_are_left_out_unless_asked_for(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from magellon.platform.pipeline.recipe import Recipe, StepRecipe, change_recipe,
 def test_the_default_recipe_names_each_step_by_its_category() -> None:
     recipe = read_recipe()
     assert list(recipe.steps) == [
+        "square_detection",
+        "hole_detection",
         "motion_correction",
         "ctf_estimation",
         "fft",
