@@ -69,6 +69,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "motion_correction": (optics_flags, movie_flags),
     "ctf_estimation": (optics_flags,),
     "fft": (optics_flags,),
+    "micrograph_denoising": (optics_flags,),
     "particle_picking": (optics_flags, _ctf_option),
     "particle_extraction": (optics_flags, _ctf_option, _picks_options),
 }

@@ -16,6 +16,7 @@ from magellon.contracts import (
     ClassificationInput,
     ClassificationItem,
     CtfInput,
+    DenoisingInput,
     ExtractionInput,
     FftInput,
     HoleInput,
@@ -86,6 +87,10 @@ def _find_fft(request: Request) -> list[Item]:
     return _each(request, lambda found: FftInput(micrograph=found.unweighted))
 
 
+def _find_denoising(request: Request) -> list[Item]:
+    return _each(request, lambda found: DenoisingInput(micrograph=found.micrograph))
+
+
 def _find_picking(request: Request) -> list[Item]:
     return _each(request, lambda found: PickingInput(micrograph=found.micrograph, ctf=found.ctf))
 
@@ -124,6 +129,7 @@ _FINDERS: Mapping[str, Callable[[Request], list[Item]]] = {
     "motion_correction": _find_motion,
     "ctf_estimation": _find_ctf,
     "fft": _find_fft,
+    "micrograph_denoising": _find_denoising,
     "particle_picking": _find_picking,
     "particle_extraction": _find_extraction,
     "two_d_classification": _find_classification,

@@ -1,0 +1,49 @@
+"""A micrograph in, a denoised one out."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.denoising.noise import measure_level
+from magellon.algorithms.denoising.scale import enlarge_image, plan_scale, reduce_image
+from magellon.algorithms.denoising.tiles import Progress, Run, run_in_tiles
+from magellon.errors import BadInput
+
+SMALLEST_SIDE = 32
+COARSEST = 12.0
+"""Å/px: beyond, a particle is a dot and the network has never seen such images."""
+
+
+def denoise_image(image: Tensor, pixel_size: float, run: Run, progress: Progress = lambda fraction: None) -> Tensor:
+    """The expected micrograph, free of shot noise as far as its surroundings tell.
+
+    Args:
+        image: (height, width) float32, in any units.
+        pixel_size: Å.
+        run: the network, on standardised images at its own scale.
+
+    Returns:
+        The same shape and units, of the same mean. It holds nothing beyond 1/8 Å.
+
+    Raises:
+        BadInput: not a 2D image, too small, too coarse, constant, or with NaN or infinity.
+    """
+    _check(image, pixel_size)
+    scale = plan_scale((image.shape[0], image.shape[1]), pixel_size)
+    reduced = reduce_image(image, scale)
+    level = measure_level(reduced, scale.limit)
+    clean = run_in_tiles(level.standardise(reduced), run, progress)
+    return enlarge_image(level.restore(clean), scale)
+
+
+def _check(image: Tensor, pixel_size: float) -> None:
+    if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE:
+        raise BadInput(f"image of shape {tuple(image.shape)}: denoising needs two dimensions of at least {SMALLEST_SIDE} px")
+    if not (math.isfinite(pixel_size) and 0.1 <= pixel_size <= COARSEST):
+        raise BadInput(f"pixel size {pixel_size} Å/px: denoising needs one from 0.1 to {COARSEST:g}")
+    low, high = (float(value) for value in torch.aminmax(image))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise BadInput(f"image holds {int((~torch.isfinite(image)).sum())} values that are NaN or infinite; none are allowed")
+    if low == high:
+        raise BadInput(f"image is constant (every value is {low:g}): nothing to denoise")

@@ -1,0 +1,93 @@
+"""From a micrograph of any size to an image at the network's scale, and back, without a step at its edges.
+
+The micrograph is extended by its own mirror image before it is transformed, so that nothing wraps round. Frequencies are
+kept exactly: the scale is a ratio of two sizes, so that it differs from 4 Å/px by up to a per cent.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.denoising.network import STRIDE
+
+PIXEL_SIZE = 4.0
+"""Å, of the network: beyond 1/8 Å single pixels of a micrograph tell nothing about what lies beside them."""
+_MARGIN = 128.0
+"""Å of mirror image on each side."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Shapes are (height, width)."""
+
+    shape: tuple[int, int]
+    """Of the micrograph."""
+    margin: int
+    """Pixels of mirror image above and to the left."""
+    extended: tuple[int, int]
+    """Of the micrograph with its mirror image."""
+    reduced: tuple[int, int]
+    """The same area at the network's scale; multiples of its stride."""
+    limit: float
+    """Highest frequency that the reduced image can hold, cycles per pixel of it: below 0.5 for coarse micrographs."""
+
+
+def plan_scale(shape: tuple[int, int], pixel_size: float) -> Scale:
+    """Sizes for a micrograph of `shape` with pixels of `pixel_size` Å."""
+    margin = round(_MARGIN / pixel_size)
+    extended = tuple(_fast_size(side + 2 * margin) for side in shape)
+    reduced = tuple(STRIDE * max(1, round(side * pixel_size / PIXEL_SIZE / STRIDE)) for side in extended)
+    limit = 0.5 * min(1.0, extended[0] / reduced[0])
+    return Scale(shape, margin, (extended[0], extended[1]), (reduced[0], reduced[1]), limit)
+
+
+def reduce_image(image: Tensor, scale: Scale) -> Tensor:
+    """A micrograph (height, width) at the network's scale: (`scale.reduced`), of the same mean."""
+    sides = zip(scale.shape, scale.extended, strict=True)
+    rows, columns = (_mirror_indices(side, scale.margin, whole, image.device) for side, whole in sides)
+    return resample(image[rows][:, columns], scale.reduced)
+
+
+def enlarge_image(reduced: Tensor, scale: Scale) -> Tensor:
+    """The inverse: an image at the network's scale as a micrograph (height, width)."""
+    (height, width), margin = scale.shape, scale.margin
+    return resample(reduced, scale.extended)[margin : margin + height, margin : margin + width].contiguous()
+
+
+def resample(image: Tensor, new_shape: tuple[int, int]) -> Tensor:
+    """A periodic image (height, width) on a finer or coarser grid; sample 0 stays where it is, and the mean what it is."""
+    if tuple(image.shape) == new_shape:
+        return image
+    (height, width), (new_height, new_width) = image.shape, new_shape
+    rows, columns = (min(height, new_height) - 1) // 2 + 1, (min(width, new_width) - 1) // 2 + 1
+    transform = torch.fft.rfft2(image)
+    kept = torch.zeros(new_height, new_width // 2 + 1, dtype=transform.dtype, device=image.device)
+    kept[:rows, :columns] = transform[:rows, :columns]
+    if rows > 1:
+        kept[1 - rows :, :columns] = transform[1 - rows :, :columns]
+    resampled: Tensor = torch.fft.irfft2(kept, s=new_shape)
+    return resampled * ((new_height * new_width) / (height * width))
+
+
+def _mirror_indices(side: int, margin: int, whole: int, device: torch.device) -> Tensor:
+    """Which of `side` pixels lies at each of `whole` places, the first of which is `margin` before pixel 0."""
+    place = torch.arange(-margin, whole - margin, device=device)
+    period = max(2 * (side - 1), 1)
+    place = place.remainder(period)
+    return torch.minimum(place, period - place).clamp(max=side - 1)
+
+
+def _fast_size(minimum: int) -> int:
+    """The smallest even number, at least `minimum`, with no prime factor above 5: quick to transform."""
+    size = minimum + minimum % 2
+    while _strip_factors(size) != 1:
+        size += 2
+    return size
+
+
+def _strip_factors(number: int) -> int:
+    for factor in (2, 3, 5):
+        while number % factor == 0:
+            number //= factor
+    return number

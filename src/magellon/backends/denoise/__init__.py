@@ -1,0 +1,1 @@
+"""`denoise`: our own network for micrographs, with its weights."""
