@@ -5,7 +5,7 @@ one exposure predict another one of the same specimen. The best prediction is th
 simulation knows, so that is the target here: the same optimum as with the other exposure itself (`--noisy-target`), reached
 with a fraction of the examples. Errors count more at frequencies at which micrographs are weak: the optimum stays where it is.
 
-With the default arguments it takes about 14 minutes of one core. Checkpoints let it be stopped and continued.
+With the default arguments it takes about 7 minutes of one core. Checkpoints let it be stopped and continued.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def _schedule(step: int, steps: int) -> float:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--shapes", type=int, default=150, help="random shapes beside the phantoms")
     parser.add_argument("--seed", type=int, default=1)

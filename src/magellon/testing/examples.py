@@ -16,6 +16,7 @@ from magellon.contracts import (
     ClassificationItem,
     Ctf,
     CtfInput,
+    DenoisingInput,
     ExtractionInput,
     FftInput,
     GridImage,
@@ -155,6 +156,7 @@ _MAKERS: Mapping[str, Callable[[Path], Record]] = {
     "motion_correction": lambda folder: MotionInput(movie=make_drifting_movie(folder)),
     "ctf_estimation": lambda folder: CtfInput(micrograph=make_ringed_micrograph(folder)),
     "fft": lambda folder: FftInput(micrograph=make_ringed_micrograph(folder)),
+    "micrograph_denoising": lambda folder: DenoisingInput(micrograph=make_disc_micrograph(folder)),
     "particle_picking": lambda folder: PickingInput(micrograph=make_disc_micrograph(folder)),
     "two_d_classification": lambda folder: ClassificationInput(
         items=(ClassificationItem(particles=make_shape_particles(folder)),)

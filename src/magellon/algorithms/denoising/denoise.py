@@ -11,6 +11,8 @@ from magellon.algorithms.denoising.tiles import Progress, Run, run_in_tiles
 from magellon.errors import BadInput
 
 SMALLEST_SIDE = 32
+FAINT = 0.02
+"""Weight of the micrograph itself beyond the network's frequencies: about what a Wiener filter gives it there."""
 COARSEST = 12.0
 """Å/px: beyond, a particle is a dot and the network has never seen such images."""
 
@@ -24,7 +26,7 @@ def denoise_image(image: Tensor, pixel_size: float, run: Run, progress: Progress
         run: the network, on standardised images at its own scale.
 
     Returns:
-        The same shape and units, of the same mean. It holds nothing beyond 1/8 Å.
+        The same shape and units. Beyond 1/8 Å it is the micrograph, faintly.
 
     Raises:
         BadInput: not a 2D image, too small, too coarse, constant, or with NaN or infinity.
@@ -33,8 +35,8 @@ def denoise_image(image: Tensor, pixel_size: float, run: Run, progress: Progress
     scale = plan_scale((image.shape[0], image.shape[1]), pixel_size)
     reduced = reduce_image(image, scale)
     level = measure_level(reduced, scale.limit)
-    clean = run_in_tiles(level.standardise(reduced), run, progress)
-    return enlarge_image(level.restore(clean), scale)
+    clean = level.restore(run_in_tiles(level.standardise(reduced), run, progress))
+    return enlarge_image(clean - FAINT * reduced, scale).add_(image, alpha=FAINT)
 
 
 def _check(image: Tensor, pixel_size: float) -> None:

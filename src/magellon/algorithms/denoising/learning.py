@@ -7,8 +7,9 @@ from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
 
-_KNEE = 1 / 15
-"""Cycles per pixel (1/60 Å at the network's scale) below which errors count less, as micrographs are strong there."""
+_KNEE, _RISE = 1 / 15, 0.15
+"""Cycles per pixel (1/60 and 1/27 Å at the network's scale): below the first errors count less, beyond the second more, as
+micrographs are strong here and weak there."""
 _LEAST_WEIGHT = 0.03
 
 
@@ -24,7 +25,7 @@ def spectral_error(predicted: Tensor, target: Tensor) -> Tensor:
     shape = (predicted.shape[-2], predicted.shape[-1])
     k_row, k_column = rfft_frequencies(shape, device=predicted.device)
     k_squared = k_row**2 + k_column**2
-    weight = _LEAST_WEIGHT + k_squared / (k_squared + _KNEE**2)
+    weight = (_LEAST_WEIGHT + k_squared / (k_squared + _KNEE**2)) * (1 + k_squared / _RISE**2)
     # Columns of the half plane stand for two each, but the first and the last.
     weight = weight * torch.where((k_column == 0) | (k_column == 0.5), 1.0, 2.0)
     scale = 1 / math.prod(shape) ** 2

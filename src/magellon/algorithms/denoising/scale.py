@@ -38,7 +38,7 @@ def plan_scale(shape: tuple[int, int], pixel_size: float) -> Scale:
     margin = round(_MARGIN / pixel_size)
     extended = tuple(_fast_size(side + 2 * margin) for side in shape)
     reduced = tuple(STRIDE * max(1, round(side * pixel_size / PIXEL_SIZE / STRIDE)) for side in extended)
-    limit = 0.5 * min(1.0, extended[0] / reduced[0])
+    limit = 0.5 * min(1.0, extended[0] / reduced[0], extended[1] / reduced[1])
     return Scale(shape, margin, (extended[0], extended[1]), (reduced[0], reduced[1]), limit)
 
 

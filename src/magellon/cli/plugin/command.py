@@ -48,7 +48,9 @@ def _find_plugin(plugins: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 @app.command("install")
 def install(
-    target: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A package's name, perhaps with ==VERSION; or a path.")],
+    target: Annotated[
+        str, typer.Argument(metavar="NAME|PATH", help="A package's name, perhaps with ==VERSION; a path; or topaz.")
+    ],
     share: Annotated[
         bool, typer.Option("--share", help="Let it see Magellon's own packages (torch, scipy) instead of bringing them.")
     ] = False,

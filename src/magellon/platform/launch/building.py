@@ -67,6 +67,18 @@ def install_package(folder: Path, target: str, say: Callable[[str], None]) -> tu
     return str(asked[0]["name"]), str(asked[0]["version"])
 
 
+def install_alone(folder: Path, packages: Sequence[str], say: Callable[[str], None]) -> None:
+    """Install packages (`name==version`) without what they ask for themselves.
+
+    Raises:
+        BadInput: pip fails.
+    """
+    if packages:
+        python = folder / "bin" / "python"
+        command = [str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+        _run([*command, "--no-deps", *packages], isolate_variables(os.environ, python), say)
+
+
 def _write_metadata(packages: Path) -> None:
     """What pip has to know of the linked package. No entry points: our own backends run in our own environment."""
     folder = packages / f"magellon-{version('magellon')}.dist-info"

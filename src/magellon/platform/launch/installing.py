@@ -17,7 +17,8 @@ import psutil
 from magellon.contracts import CONTRACTS, ENTRY_POINT_GROUP
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
-from magellon.platform.launch.building import build_environment, find_packages, install_package
+from magellon.platform.launch.building import build_environment, find_packages, install_alone, install_package
+from magellon.platform.launch.bundled import locate_bundled, read_demands
 from magellon.platform.pipeline.catalogue import describe_backends, list_own_backends
 from magellon.platform.store.environments import (
     Environment,
@@ -46,7 +47,7 @@ class Wish:
     """What is to be installed."""
 
     target: str
-    """Name of a package, or a path to a source folder or an archive of one."""
+    """Name of a package or of a plugin that comes with Magellon, or a path to a source folder or an archive of one."""
     shared: bool = False
     """See `Environment.shared`."""
 
@@ -87,19 +88,22 @@ def install_plugin(plugins: Path, wish: Wish, say: Say) -> Environment:
     Raises:
         BadInput: the target cannot be installed, brings no usable backend, or one that is there already.
     """
-    target = check_target(wish.target)
+    target = check_target(locate_bundled(wish.target))
+    demands = read_demands(target)
+    shared = wish.shared or demands.share
     with _hold(plugins):
         _sweep(plugins)
         folder = locate_environments(plugins) / f"plugin-{secrets.token_hex(4)}"
         try:
-            build_environment(folder, wish.shared, say)
+            build_environment(folder, shared, say)
             name, version = install_package(folder, target, say)
+            install_alone(folder, demands.without_dependencies, say)
             environment = Environment(
                 name=normalise_name(name),
                 version=version,
                 source=target,
                 folder=folder.name,
-                shared=wish.shared,
+                shared=shared,
                 backends=_find_backends(folder, target),
             )
             _check_names(plugins, environment)

@@ -1,0 +1,3 @@
+"""As in torchvision."""
+
+from . import functional as functional
