@@ -10,7 +10,8 @@ from magellon.algorithms.denoising.scale import enlarge_image, plan_scale, reduc
 from magellon.algorithms.denoising.tiles import Progress, Run, run_in_tiles
 from magellon.errors import BadInput
 
-SMALLEST_SIDE = 32
+SMALLEST_SIDE, SMALLEST_FIELD = 32, 128.0
+"""Pixels, and Å."""
 FAINT = 0.02
 """Weight of the micrograph itself beyond the network's frequencies: about what a Wiener filter gives it there."""
 COARSEST = 12.0
@@ -34,7 +35,8 @@ def denoise_image(image: Tensor, pixel_size: float, run: Run, progress: Progress
     _check(image, pixel_size)
     scale = plan_scale((image.shape[0], image.shape[1]), pixel_size)
     reduced = reduce_image(image, scale)
-    level = measure_level(reduced, scale.limit)
+    # On the micrograph itself: a mirror image holds its frequencies twice or not at all.
+    level = measure_level(image, scale.limit_px).rescaled(scale.pixels_kept)
     clean = level.restore(run_in_tiles(level.standardise(reduced), run, progress))
     return enlarge_image(clean - FAINT * reduced, scale).add_(image, alpha=FAINT)
 
@@ -44,6 +46,11 @@ def _check(image: Tensor, pixel_size: float) -> None:
         raise BadInput(f"image of shape {tuple(image.shape)}: denoising needs two dimensions of at least {SMALLEST_SIDE} px")
     if not (math.isfinite(pixel_size) and 0.1 <= pixel_size <= COARSEST):
         raise BadInput(f"pixel size {pixel_size} Å/px: denoising needs one from 0.1 to {COARSEST:g}")
+    if min(image.shape) * pixel_size < SMALLEST_FIELD:
+        field = min(image.shape) * pixel_size
+        raise BadInput(
+            f"a field of {field:.0f} Å across: denoising needs at least {SMALLEST_FIELD:g} Å to tell noise from specimen"
+        )
     low, high = (float(value) for value in torch.aminmax(image))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise BadInput(f"image holds {int((~torch.isfinite(image)).sum())} values that are NaN or infinite; none are allowed")

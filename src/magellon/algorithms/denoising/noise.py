@@ -24,6 +24,10 @@ class Level:
     def standardise(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.noise
 
+    def rescaled(self, pixels_kept: float) -> "Level":
+        """Of the same image resampled: with so many times as many pixels, of which each holds white noise of that much less."""
+        return Level(self.mean, self.noise * math.sqrt(pixels_kept))
+
     def restore(self, image: Tensor) -> Tensor:
         return image * self.noise + self.mean
 

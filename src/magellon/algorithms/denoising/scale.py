@@ -29,8 +29,13 @@ class Scale:
     """Of the micrograph with its mirror image."""
     reduced: tuple[int, int]
     """The same area at the network's scale; multiples of its stride."""
-    limit: float
-    """Highest frequency that the reduced image can hold, cycles per pixel of it: below 0.5 for coarse micrographs."""
+    limit_px: float
+    """Highest frequency that both scales hold, cycles per pixel of the micrograph."""
+
+    @property
+    def pixels_kept(self) -> float:
+        """Pixels of the reduced image for each of the extended one: noise variances are in this ratio."""
+        return self.reduced[0] * self.reduced[1] / (self.extended[0] * self.extended[1])
 
 
 def plan_scale(shape: tuple[int, int], pixel_size: float) -> Scale:
@@ -38,8 +43,8 @@ def plan_scale(shape: tuple[int, int], pixel_size: float) -> Scale:
     margin = round(_MARGIN / pixel_size)
     extended = tuple(_fast_size(side + 2 * margin) for side in shape)
     reduced = tuple(STRIDE * max(1, round(side * pixel_size / PIXEL_SIZE / STRIDE)) for side in extended)
-    limit = 0.5 * min(1.0, extended[0] / reduced[0], extended[1] / reduced[1])
-    return Scale(shape, margin, (extended[0], extended[1]), (reduced[0], reduced[1]), limit)
+    limit_px = 0.5 * min(1.0, pixel_size / PIXEL_SIZE)
+    return Scale(shape, margin, (extended[0], extended[1]), (reduced[0], reduced[1]), limit_px)
 
 
 def reduce_image(image: Tensor, scale: Scale) -> Tensor:

@@ -125,11 +125,12 @@ def test_what_the_network_removes_is_gone_but_for_a_trace() -> None:
 @pytest.mark.parametrize(
     ("image", "pixel_size", "named"),
     [
-        (torch.full((64, 64), 3.0), 1.0, "constant.*3"),
+        (torch.full((64, 64), 3.0), 2.0, "constant.*3"),
         (torch.zeros(20, 500), 1.0, r"\(20, 500\).*32"),
         (torch.zeros(2, 64, 64), 1.0, "two dimensions"),
-        (make_noise(64, 64).index_fill(0, torch.tensor([3]), float("nan")), 1.0, "64 values"),
+        (make_noise(64, 64).index_fill(0, torch.tensor([3]), float("nan")), 2.0, "64 values"),
         (make_noise(64, 64), 30.0, "30.*12"),
+        (make_noise(64, 64), 1.0, "64 Å.*128"),
         (make_noise(64, 64), float("nan"), "pixel size"),
     ],
 )
@@ -138,9 +139,21 @@ def test_what_cannot_be_denoised_is_refused(image: torch.Tensor, pixel_size: flo
         denoise_image(image, pixel_size, lambda tile: tile)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (33, 500), (47, 32)])
-def test_the_smallest_images_work(shape: tuple[int, int], network: Run) -> None:
-    for pixel_size in (0.5, 1.0, 11.0):
-        result = denoise_image(make_noise(*shape) + 10, pixel_size, network)
-        assert result.shape == shape
-        assert bool(np.isfinite(result.numpy()).all())
+@pytest.mark.parametrize(("shape", "pixel_size"), [((32, 32), 4.0), ((33, 500), 11.0), ((1300, 1280), 0.1), ((47, 128), 2.8)])
+def test_the_smallest_images_work(shape: tuple[int, int], pixel_size: float, network: Run) -> None:
+    result = denoise_image(make_noise(*shape) + 10, pixel_size, network)
+    assert result.shape == shape
+    assert bool(np.isfinite(result.numpy()).all())
+
+
+@pytest.mark.parametrize("pixel_size", [0.9, 4.0, 6.5])
+def test_the_network_is_given_noise_of_one(pixel_size: float) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watch(image: torch.Tensor) -> torch.Tensor:
+        seen.append(image)
+        return image
+
+    denoise_image(make_noise(600, 500) * 17 + 100, pixel_size, watch)
+    expected = min(1.0, PIXEL_SIZE / pixel_size)  # of a coarse micrograph only the frequencies that it has
+    assert float(seen[0].std()) == pytest.approx(expected, rel=0.03)
