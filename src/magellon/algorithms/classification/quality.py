@@ -1,0 +1,186 @@
+"""Which classes, and which particles in them, are junk: by what they show of a particle, not by training on examples.
+
+Each sign of junk gives a probability; a class or particle is junk unless all signs say otherwise. Two numbers of each particle
+carry most of it, both in units of log-likelihood:
+
+- `gain`: of the best class and pose over no particle at all. The best of thousands of poses finds 4 standard deviations in pure
+  noise, so noise reaches about 4² / 2 = 8.
+- `signal`: the power above that of noise. It needs no reference, so nothing can be fitted into it.
+
+A true class explains a part of the signal (gain < signal; views and conformations differ). Noise aligned to itself, or picked
+with a template, gains more than it holds. Carbon, crystals and clumps hold far more than a class average explains. What the
+averages look like adds: noise is dark as often as bright, things cut by the mask are bright at its rim, crystals are many times
+denser than protein.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.units import Angstrom, AngstromPerPixel
+
+_NOISE_GAIN, _NOISE_SPREAD = 5.5, 2.3
+"""Mean and standard deviation of the gain of boxes without any particle among classes of particles."""
+_EMPTY = 0.15
+"""Prior probability that a box is empty."""
+_BETTER_THAN = 4.0
+"""A class that shows details of no more than this part of its diameter has quality 0."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """K classes of N particles."""
+
+    averages: Tensor
+    """(K, n, n): mass white, centred."""
+    klass: Tensor
+    """(N,) int64, 0..K-1."""
+    gain: Tensor
+    """(N,) log-likelihood over that of no particle."""
+    signal: Tensor
+    """(N,) from `measure_signal`."""
+    coefficients: Tensor
+    """(N,) independent complex coefficients both are sums over."""
+    resolution: Tensor
+    """(K,) Å."""
+    pixel_size: AngstromPerPixel
+    diameter: Angstrom
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Probabilities and scores in 0..1."""
+
+    class_junk: Tensor
+    """(K,)"""
+    quality: Tensor
+    """(K,): 0 for junk, rising with the detail shown."""
+    particle_junk: Tensor
+    """(N,), its class's included."""
+
+
+def measure_signal(power: Tensor, noise: Tensor, counts: Tensor, shells: Tensor, mask_energy: float) -> tuple[Tensor, Tensor]:
+    """Each particle's power above that of noise, in units of the noise, and the number of coefficients it is a sum over.
+
+    Args:
+        power: (N, S) |x|² of the masked particle, summed over the coefficients of each shell of half the plane.
+        noise: (N, S) variance of the noise in each coefficient.
+        counts: (S,) coefficients in each shell.
+        shells: (N,) int64: the last shell that counts.
+        mask_energy: mean square of the mask: the part of the noise's power that it lets through.
+    """
+    inside = torch.arange(len(counts), device=power.device) <= shells[:, None]
+    excess = (power - noise * counts * mask_energy) / noise.clamp(min=1e-12)
+    return (excess * inside).sum(1), (counts * inside).sum(1) * mask_energy
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Judge classes and particles. Empty classes are junk."""
+    e = evidence
+    count = torch.bincount(e.klass, minlength=len(e.averages))
+    gain, signal, variance = (_class_means(values, e.klass, count) for values in (e.gain, e.signal, e.coefficients))
+    weak = _step(8.5 - gain, 0.6)
+    # A class of few particles has the benefit of the doubt: its signal is known to sqrt(coefficients / particles).
+    overfitted = _step(gain / (signal + (variance / count.clamp(min=1)).sqrt()).clamp(min=1.0) - 1.02, 0.05)
+    looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
+    class_junk = _any_of(weak, overfitted, *looks, (count == 0).to(weak))
+    own = _any_of(_empty_boxes(e), _unexplained(e, class_junk))
+    spoiled = _step(_class_means(own, e.klass, count) - 0.6, 0.06)
+    class_junk = _any_of(class_junk, spoiled)
+    detail = (e.diameter / e.resolution.clamp(min=1e-6) - _BETTER_THAN).clamp(min=0)
+    quality = (1 - class_junk) * (1 - torch.exp(-detail / 5))
+    return Judgement(class_junk, quality, _any_of(own, class_junk[e.klass]))
+
+
+def judge_averages(
+    averages: Tensor, pixel_size: AngstromPerPixel, diameter: Angstrom, count: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Three signs of junk in averages (K, n, n), (K,) each: dark as bright, cut by the mask's rim, far denser than others.
+
+    Args:
+        count: (K,) particles of each class.
+        known: (K,) probability that a class is junk for other reasons: such classes are no measure for others.
+    """
+    n = averages.shape[-1]
+    place = torch.arange(n, device=averages.device) - n // 2
+    radius = torch.hypot(place[:, None].float(), place.float()) * pixel_size / (diameter / 2)
+    inside, rim, beyond = radius < 1, (radius > 0.88) & (radius <= 1.02), radius > 1.15
+    level = averages[:, beyond].mean(1) if beyond.any() else averages.flatten(1).median(1).values
+    values = (averages - level[:, None, None])[:, inside].sort(1).values
+    tenth = max(1, values.shape[1] // 10)
+    top = values[:, -tenth:].mean(1).clamp(min=1e-12)
+    darkness = -values[:, :tenth].mean(1) / top
+    edge = (averages[:, rim].amax(1) - level) / top
+    fair = (known < 0.5) & (count > 0)
+    # Where all classes touch the rim, the diameter given is too small, which is no fault of theirs.
+    usual_edge, usual_top = (_weighted_median(each, count * fair) for each in (edge, top))
+    cut = _step(edge - max(0.8, usual_edge + 0.45), 0.07)
+    return _step(darkness - 0.45, 0.07), cut, _step(top / max(usual_top, 1e-12) - 3.2, 0.25) * fair.any()
+
+
+def _empty_boxes(e: Evidence) -> Tensor:
+    """(N,) probability that a box holds nothing, its gain being that of noise rather than that of its class."""
+    typical = _class_medians(e.gain, e.klass, len(e.averages)).clamp(min=_NOISE_GAIN)[e.klass]
+    spread = (2 * typical + (0.35 * typical) ** 2).sqrt()
+    noise = _EMPTY * _normal(e.gain, torch.full_like(e.gain, _NOISE_GAIN), torch.full_like(e.gain, _NOISE_SPREAD))
+    particle = (1 - _EMPTY) * _normal(e.gain, typical, spread)
+    chance = noise / (noise + particle).clamp(min=1e-30)
+    # Far below what noise reaches both densities vanish, and a box is empty all the same.
+    return torch.where(e.gain < _NOISE_GAIN, torch.maximum(chance, _step(_NOISE_GAIN - 1 - e.gain, 0.7)), chance)
+
+
+def _unexplained(e: Evidence, class_junk: Tensor) -> Tensor:
+    """(N,) probability that there is more in a box than a particle of its class."""
+    rest = (e.signal - e.gain) / e.coefficients.clamp(min=1).sqrt()
+    fair = class_junk[e.klass] < 0.5
+    if not fair.any():
+        return torch.zeros_like(rest)
+    overall = rest[fair].median()
+    spread = (1.4826 * (rest[fair] - overall).abs().median()).clamp(min=1.0)
+    # A class of another, larger protein leaves more unexplained than others; a class of carbon is not excused by itself.
+    own = _class_medians(rest, e.klass, len(e.averages))[e.klass]
+    centre = torch.minimum(torch.maximum(own, overall), overall + 2 * spread)
+    return _step((rest - centre) / spread - 2.3, 0.3)
+
+
+def _step(value: Tensor, width: float) -> Tensor:
+    return torch.sigmoid(value / width)
+
+
+def _any_of(*chances: Tensor) -> Tensor:
+    result = torch.ones_like(chances[0])
+    for chance in chances:
+        result = result * (1 - chance)
+    return 1 - result
+
+
+def _normal(value: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    return torch.exp(-0.5 * ((value - mean) / spread) ** 2) / spread
+
+
+def _class_means(values: Tensor, klass: Tensor, count: Tensor) -> Tensor:
+    """(K,); 0 for an empty class."""
+    order = torch.argsort(klass, stable=True)
+    ends = count.cumsum(0)
+    sums = torch.cat([torch.zeros(1, dtype=torch.float64, device=values.device), values[order].double().cumsum(0)])
+    return ((sums[ends] - sums[ends - count]) / count.clamp(min=1)).to(values)
+
+
+def _class_medians(values: Tensor, klass: Tensor, classes: int) -> Tensor:
+    """(K,): the lower median; 0 for an empty class."""
+    order = torch.argsort(values, stable=True)
+    order = order[torch.argsort(klass[order], stable=True)]
+    count = torch.bincount(klass, minlength=classes)
+    middle = count.cumsum(0) - count + (count - 1).clamp(min=0) // 2
+    found = values[order[middle.clamp(max=max(len(values) - 1, 0))]] if len(values) else values.new_zeros(classes)
+    return torch.where(count > 0, found, torch.zeros_like(found))
+
+
+def _weighted_median(values: Tensor, weights: Tensor) -> float:
+    """0 without any weight."""
+    order = torch.argsort(values, stable=True)
+    total = weights[order].double().cumsum(0)
+    if not len(values) or total[-1] <= 0:
+        return 0.0
+    return float(values[order][int((total >= total[-1] / 2).nonzero()[0, 0])])

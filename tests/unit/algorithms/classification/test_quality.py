@@ -1,0 +1,109 @@
+"""Junk is told from particles by its likelihoods and its looks. The numbers are typical of simulated stacks."""
+
+from dataclasses import replace
+
+import torch
+
+from magellon.algorithms.classification.quality import Evidence, judge, judge_averages, measure_signal
+
+BOX, PIXEL, DIAMETER = 64, 3.0, 120.0
+
+
+def blob(x: float, y: float, radius: float = 7.0, height: float = 1.0) -> torch.Tensor:
+    place = torch.arange(BOX, dtype=torch.float32) - BOX // 2
+    image: torch.Tensor = height * torch.exp(-((place - x) ** 2 + (place[:, None] - y) ** 2) / (2 * radius**2))
+    return image
+
+
+def protein() -> torch.Tensor:
+    return blob(-6, 2, 4.0) + blob(5, -3, 5.0) + blob(3, 8, 3.0)
+
+
+def make_evidence(*classes: tuple[torch.Tensor, float, float, int], diameter: float = DIAMETER) -> Evidence:
+    """Classes of (average, mean gain, mean signal, count)."""
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(mean: float, count: int) -> torch.Tensor:
+        drawn: torch.Tensor = mean + (2 * mean) ** 0.5 * torch.randn(count, generator=generator)
+        return drawn
+
+    counts = [count for *_, count in classes]
+    return Evidence(
+        torch.stack([average for average, *_ in classes]),
+        torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts)),
+        torch.cat([draw(gain, count) for _, gain, _, count in classes]),
+        torch.cat([signal + 10 * torch.randn(count, generator=generator) for _, _, signal, count in classes]),
+        torch.full((sum(counts),), 120.0),
+        torch.full((len(classes),), 15.0),
+        PIXEL,
+        diameter,
+    )
+
+
+def test_particles_are_kept_and_noise_is_not() -> None:
+    noise = torch.randn(BOX, BOX, generator=torch.Generator().manual_seed(2))
+    found = judge(
+        make_evidence((protein(), 25, 38, 200), (noise, 13, 8, 300), (protein(), 13, 9.5, 200), (protein(), 16, 23, 25))
+    )
+    assert found.class_junk[0] < 0.1
+    assert found.class_junk[3] < 0.3  # Rare, but real.
+    assert found.class_junk[1:3].min() > 0.9  # Noise aligned to itself, and picked with a template.
+    assert found.quality[0] > 0.3
+    assert found.quality[1:3].max() < 0.05
+    assert found.particle_junk[:200].lt(0.5).float().mean() > 0.95
+    assert found.particle_junk[200:700].min() > 0.5
+
+
+def test_nothing_but_noise_leaves_nothing() -> None:
+    noise = torch.randn(4, BOX, BOX, generator=torch.Generator().manual_seed(3))
+    found = judge(make_evidence(*[(each, 12.5, 8.0, 100) for each in noise]))
+    assert found.class_junk.min() > 0.9
+    assert found.particle_junk.min() > 0.5
+
+
+def test_empty_boxes_and_crowded_boxes_are_found_in_good_classes() -> None:
+    evidence = make_evidence((protein(), 26, 40, 400), (protein(), 22, 33, 200))
+    gain, signal = evidence.gain.clone(), evidence.signal.clone()
+    gain[:30], signal[:30] = 4.5, 0.0
+    gain[30:60], signal[30:60] = 30.0, 160.0
+    found = judge(replace(evidence, gain=gain, signal=signal))
+    assert found.class_junk.max() < 0.1
+    assert found.particle_junk[:60].min() > 0.5
+    assert found.particle_junk[60:].lt(0.5).float().mean() > 0.95
+
+
+def test_averages_that_are_cut_dark_or_far_too_dense_are_junk() -> None:
+    film = (torch.arange(BOX)[:, None] > 36).float().expand(BOX, BOX) * ((blob(0, 0, 100) > 0) * 1.0)
+    pictures = torch.stack([protein(), protein().flip(0), film, protein() - 0.9 * blob(8, 12), 6 * blob(0, 0)])
+    counts = torch.tensor([100, 100, 40, 40, 20])
+    dark, cut, dense = judge_averages(pictures, PIXEL, DIAMETER, counts, torch.zeros(5))
+    assert torch.stack([dark, cut, dense])[:, :2].max() < 0.2
+    assert cut[2] > 0.9
+    assert dark[3] > 0.9
+    assert dense[4] > 0.9
+
+
+def test_a_diameter_given_too_small_makes_no_junk_of_everything() -> None:
+    pictures = torch.stack([protein(), protein().flip(0), protein().flip(1)])
+    _, cut, _ = judge_averages(pictures, PIXEL, 60.0, torch.tensor([100, 100, 100]), torch.zeros(3))
+    assert cut.max() < 0.3
+
+
+def test_empty_classes_are_junk_and_change_nothing() -> None:
+    plain = make_evidence((protein(), 25, 38, 100))
+    more = replace(plain, averages=torch.cat([plain.averages, torch.zeros(2, BOX, BOX)]), resolution=torch.full((3,), 15.0))
+    found = judge(more)
+    assert found.class_junk[1:].min() == 1
+    assert torch.equal(found.class_junk[:1], judge(plain).class_junk)
+
+
+def test_signal_is_the_power_above_that_of_noise() -> None:
+    generator = torch.Generator().manual_seed(4)
+    counts, noise = torch.tensor([0.0, 4, 6, 10]), torch.full((2000, 4), 2.0)
+    power = noise * counts * 0.5 * (1 + 0.1 * torch.randn(2000, 4, generator=generator))
+    power[:, 2] += 2.0 * 7
+    signal, number = measure_signal(power, noise, counts, torch.cat([torch.ones(1000), torch.full((1000,), 2)]).long(), 0.5)
+    assert abs(float(signal[:1000].mean())) < 0.1
+    assert abs(float(signal[1000:].mean()) - 7) < 0.1
+    assert float(number[0]) == 2
+    assert float(number[-1]) == 5
