@@ -16,6 +16,7 @@ STEPS = (
     "fft",
     "particle_picking",
     "particle_extraction",
+    "two_d_classification",
     "live_import",
     "dispatch",
     "load",

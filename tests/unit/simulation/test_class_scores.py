@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from magellon.algorithms.fourier import rfft_shift
 from magellon.simulation.class_scores import (
     ClassAssignment,
     adjusted_rand_index,
@@ -12,7 +14,11 @@ from magellon.simulation.class_scores import (
     score_classes,
     shuffle_classes,
 )
+from magellon.simulation.class_truth import draw_true_average, true_resolutions
+from magellon.simulation.particle_images import make_views
 from magellon.simulation.particle_truth import ParticleSetTruth
+from magellon.simulation.phantoms import build_phantom
+from magellon.simulation.projection import euler_matrices
 from magellon.simulation.symmetry import symmetry_operators
 from magellon.simulation.view_groups import find_mean_view, view_angles
 
@@ -96,3 +102,28 @@ def test_rand_index_of_known_partitions() -> None:
     assert adjusted_rand_index(first, np.array([0, 0, 1, 1, 2, 2])) == pytest.approx((2 - 6 * 3 / 15) / (4.5 - 6 * 3 / 15))
     random = np.random.default_rng(1).integers(0, 5, (2, 3000))
     assert abs(adjusted_rand_index(random[0], random[1])) < 0.01
+
+
+def test_true_averages_are_the_members_projections_upright() -> None:
+    """One view, turned and moved at random, and found so: the average is that view, at the class's angle and centre."""
+    rng, count = np.random.default_rng(8), 12
+    psi, origin = rng.uniform(-180, 180, count), rng.normal(0, 6, (count, 2))
+    truth = ParticleSetTruth(
+        np.full(count, "good"), np.zeros(count, dtype=np.int64), np.full(count, 30.0), np.full(count, 70.0), psi, origin,
+        np.zeros(count, dtype=np.int64),
+    )  # fmt: skip
+    views = make_views(build_phantom("monomer"), 4.0, 48)
+    found = displace(
+        ClassAssignment(np.zeros(count, dtype=np.int64), psi, origin, np.ones(count, dtype=bool)),
+        np.array([25.0]),
+        np.array([[8.0, -4.0]]),
+    )
+    average = draw_true_average(np.arange(count), found, truth, views, 4.0)
+    one = draw_true_average(np.arange(1), found, truth, views, 4.0)
+    assert float((average - one).abs().max()) < 0.02 * float(one.max())
+    # The class's angle turns the view by -25 degrees, its centre lies at (8, -4) Å.
+    frames = euler_matrices(np.array([30.0]), np.array([70.0]), np.array([-25.0]))[:, :2]
+    shift = torch.tensor([[-4.0 / 4 + 24, 8.0 / 4 + 24]])
+    expected = torch.fft.irfft2(rfft_shift(views.project(frames), (48, 48), shift), s=(48, 48))[0]
+    assert float((one - expected).abs().max()) < 0.02 * float(one.max())
+    assert true_resolutions(average[None].numpy(), found, truth, [views], 4.0)[0] < 9

@@ -1,0 +1,152 @@
+"""2D classification against truth: three proteins mixed with 30 % junk, beside RELION's on the same stack.
+
+Simulated particles (`magellon.simulation.particle_sets`): boxes of 64 px, 4 Å/px, an asymmetric protein, a D7 barrel, a D2
+tetramer of 180 to 190 Å, all views, the variance of the signal 0.09 of the noise's (white noise: 0.05 at 3 Å/px), defocus 0.8
+to 2.5 µm, two optics groups, neighbours in 30 % of the boxes; empty ice, carbon edges, crystals, aggregates, half and denatured
+particles as junk. RELION runs with the settings its interface proposes, 25 iterations; all of its particles count as kept, as
+selection is left to a person there. 30,000 particles take it hours: its cost there is that of 3,000, ten times, and says so.
+
+The spread of views of the ideal partition (by protein and view, with true poses) and of shuffled classes are given beside each:
+they say what is possible with so many classes, and what chance gives.
+"""
+
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cost import Cost, measure_command
+from benchmarks.table import Row
+from magellon.io.mrc import read_mrc
+from magellon.io.star import StarTable, read_star, write_star
+from magellon.simulation.class_scores import (
+    ClassAssignment,
+    ideal_classes,
+    read_assignment,
+    score_classes,
+    shuffle_classes,
+)
+from magellon.simulation.class_truth import true_resolutions
+from magellon.simulation.invented import find_protein
+from magellon.simulation.particle_images import make_views
+from magellon.simulation.particle_sets import ParticleSet, simulate_particles
+from magellon.simulation.particle_truth import ParticleSetSpec
+
+STEP = "two_d_classification"
+DIAMETER = 200.0
+MIXED = ParticleSetSpec(count=3000)
+SETS = {
+    "three proteins": MIXED,
+    "three proteins, 10:1 views": replace(MIXED, view_imbalance=10.0, seed=2),
+    "one asymmetric protein": replace(MIXED, proteins=("asymmetric",), seed=3),
+    "one protein in ten of another": replace(MIXED, proteins=("barrel", "asymmetric"), abundances=(10.0, 1.0), seed=4),
+}
+RELION_ITERATIONS = 25
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one program made of a stack."""
+
+    found: ClassAssignment
+    averages: NDArray[np.float32]
+    cost: Cost
+
+
+def run(work: Path, quick: bool) -> list[Row]:
+    """Ours on every set, RELION on the first."""
+    work = work.resolve()
+    if quick:
+        small = replace(MIXED, count=400, proteins=("barrel", "tetramer"))
+        return _rows(work / "quick", "two proteins", small, (6,), iterations=1)
+    rows = []
+    for number, (name, spec) in enumerate(SETS.items()):
+        rows += _rows(work / f"set{number}", name, spec, (20, 50) if number == 0 else (20,), RELION_ITERATIONS * (number == 0))
+    return rows + _rows(work / "large", "three proteins", replace(MIXED, count=30_000, seed=5), (50,), 0)
+
+
+def _rows(folder: Path, name: str, spec: ParticleSetSpec, numbers: tuple[int, ...], iterations: int) -> list[Row]:
+    """One row for each number of classes, and one of RELION for the first."""
+    made = simulate_particles(folder, spec)
+    rows = [_make_row("magellon can-classifier", name, spec, made, k, _classify(folder, k)) for k in numbers]
+    if iterations and shutil.which("relion_refine"):
+        row = _make_row("RELION Class2D", name, spec, made, numbers[0], _run_relion(folder, numbers[0], iterations))
+        rows.append(replace(row, note=f"{iterations} iterations, one thread; nothing set aside"))
+    return rows
+
+
+def _make_row(program: str, name: str, spec: ParticleSetSpec, made: ParticleSet, classes: int, done: Run) -> Row:
+    proteins = [find_protein(protein) for protein in spec.proteins]
+    symmetries = [protein.symmetry for protein in proteins]
+    scores = score_classes(done.found, made.truth, symmetries)
+    views = [make_views(protein, spec.pixel_size, spec.box) for protein in proteins]
+    resolution = true_resolutions(done.averages, done.found, made.truth, views, spec.pixel_size)
+    ideal = score_classes(ideal_classes(made.truth, classes, symmetries), made.truth, symmetries)
+    chance = score_classes(shuffle_classes(done.found), made.truth, symmetries)
+    accuracy = {
+        "classes": float(classes),
+        "classes used": float(scores.classes_used),
+        "spread of views (°)": scores.spread,
+        "ideal spread (°)": ideal.spread,
+        "shuffled spread (°)": chance.spread,
+        "in-plane error (°)": scores.psi_error,
+        "shift error (Å)": scores.shift_error,
+        "proteins unmixed": scores.protein_purity,
+        "ARI of proteins": scores.protein_index,
+        "kept that are wanted": scores.purity,
+        "wanted kept": scores.good_kept,
+        "junk removed": scores.junk_removed,
+        "FRC 0.5 to the truth (Å)": float(np.nanmedian(resolution)),
+    }
+    data = f"{name}, {spec.count} particles {spec.box} px, {spec.junk:.0%} junk, K={classes}, seed {spec.seed}"
+    cost = done.cost
+    return Row(STEP, program, data, 1, cost.seconds, cost.cpu_seconds, cost.peak_megabytes, accuracy, note=_note(scores.purity))
+
+
+def _note(purity: float) -> str:
+    return "" if np.isfinite(purity) else "nothing kept"
+
+
+def _classify(folder: Path, classes: int) -> Run:
+    """The command a person would type, with the start of Python and of torch."""
+    out = folder / f"k{classes}"
+    shutil.rmtree(out, ignore_errors=True)
+    argv = [sys.executable, "-m", "magellon", "run", STEP, "particles.star", "--backend", "can-classifier"]
+    argv += ["--classes", str(classes), "--diameter", str(DIAMETER), "--out", str(out)]
+    cost = measure_command(argv, folder, folder / f"k{classes}.log")
+    kept = set(read_star(_find(out, "particles.star"))["particles"].texts("rlnImageName"))
+    table = _find(out, "all_particles.star")
+    names = read_star(table)["particles"].texts("rlnImageName")
+    found = replace(read_assignment(table), kept=np.array([name in kept for name in names]))
+    return Run(found, read_mrc(_find(out, "class_averages.mrcs")), cost)
+
+
+def _find(folder: Path, name: str) -> Path:
+    return next(iter(sorted(folder.rglob(name))))
+
+
+def _run_relion(folder: Path, classes: int, iterations: int) -> Run:
+    out = folder / "relion"
+    out.mkdir(exist_ok=True)
+    argv = [
+        "relion_refine", "--i", "particles.star", "--o", "relion/run", "--K", str(classes), "--iter", str(iterations),
+        "--particle_diameter", str(DIAMETER), "--ctf", "--tau2_fudge", "2", "--oversampling", "1", "--psi_step", "12",
+        "--offset_range", "5", "--offset_step", "2", "--norm", "--scale", "--zero_mask", "--flatten_solvent", "--pad", "2",
+        "--pool", "3", "--dont_combine_weights_via_disc", "--preread_images", "--j", "1", "--random_seed", "1",
+    ]  # fmt: skip
+    cost = measure_command(argv, folder, folder / "relion.log")
+    return read_relion(out, iterations, cost)
+
+
+def read_relion(out: Path, iteration: int, cost: Cost) -> Run:
+    """The state after one iteration, its particles in the order of the stack."""
+    stem = f"run_it{iteration:03d}"
+    tables = read_star(out / f"{stem}_data.star")
+    rows = tables["particles"]
+    order = np.argsort([int(name.partition("@")[0]) for name in rows.texts("rlnImageName")], kind="stable").tolist()
+    ordered = StarTable({label: [values[row] for row in order] for label, values in rows.items()})
+    write_star(out / "ordered.star", {"optics": tables["optics"], "particles": ordered})
+    return Run(read_assignment(out / "ordered.star"), read_mrc(out / f"{stem}_classes.mrcs"), cost)
