@@ -1,21 +1,23 @@
 """The faults: each does its harm and says how to undo it and after how long, or that it cannot be done now."""
 
 import contextlib
-import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
+from disks import Mounted, SmallDisk
+from faketime import find_library, set_clock
 from meddler import Meddler
 from plant import WORKERS, Plant
 
 Repair = tuple[float, Callable[[], None]]
 """After so many seconds, do this."""
+JUMPS = (-86400, -3600, -30, 30, 3600, 86400)
+"""Seconds."""
 
 
 @dataclass
@@ -25,6 +27,10 @@ class Harm:
     plant: Plant
     meddler: Meddler
     random: random.Random
+    lost: list[Mounted] = field(default_factory=list)
+    """Mounts that are gone now."""
+    jumps: list[int] = field(default_factory=list)
+    """Of the clock, still to come."""
 
     def _stay_down(self, name: str) -> Repair | None:
         """Killed; started again by the next look after the plant."""
@@ -105,49 +111,60 @@ class Harm:
         return 0.0, lambda: None
 
     def jump_clock(self) -> Repair | None:
-        clock = self.plant.faults / "clock"
-        clock.write_text(str(self.random.choice((-86400, -3600, -30, 30, 3600, 86400))))
-        return self.random.uniform(0.5, 4), lambda: clock.unlink(missing_ok=True)
+        if find_library() is None:
+            return None
+        self.jumps = self.jumps or self.random.sample(JUMPS, len(JUMPS))
+        set_clock(self.plant.clock, self.jumps.pop())
+        return self.random.uniform(2, 5), lambda: set_clock(self.plant.clock, 0)
+
+    def restart_database(self) -> Repair | None:
+        assert self.plant.cluster is not None
+        self.plant.cluster.restart()
+        return 0.0, lambda: None
+
+    def stop_database(self) -> Repair | None:
+        assert self.plant.cluster is not None
+        self.plant.cluster.stop(self.random.choice(("fast", "immediate")))
+        return self.random.uniform(0.3, 2.5), self.plant.cluster.start
+
+    def pull_cable(self) -> Repair | None:
+        """Long enough to be given up; what it computes meanwhile comes late."""
+        hosts = self.plant.hosts
+        assert hosts is not None
+        hosts.set_cable(False)
+        return self.random.uniform(3.0, 5.0), lambda: hosts.set_cable(True)
+
+    @property
+    def _disk(self) -> SmallDisk:
+        assert self.plant.disk is not None
+        return self.plant.disk
 
     def make_read_only(self) -> Repair | None:
-        if not mount_again("ro", self.plant):
+        if not self._disk.set_writable(False):
             return None
-        return self.random.uniform(0.3, 2.0), lambda: repair_mount(self.plant)
+        return self.random.uniform(0.3, 2.0), self._make_writable
+
+    def _make_writable(self) -> None:
+        assert self._disk.set_writable(True)
 
     def fill_disk(self) -> Repair | None:
-        ballast = self.plant.home.results / ".ballast"
-        try:
-            with open(ballast, "wb") as file:
-                while True:
-                    file.write(bytes(1 << 20))
-                    file.flush()
-        except OSError:
-            pass
+        self._disk.fill()
+        return self.random.uniform(0.3, 2.0), self._disk.clear
 
-        return self.random.uniform(0.3, 2.0), lambda: remove_ballast(self.plant)
+    def lose_results(self) -> Repair | None:
+        return self._lose(self._disk.results)
 
+    def lose_movies(self) -> Repair | None:
+        return self._lose(self._disk.movies)
 
-def remove_ballast(plant: Plant) -> None:
-    with contextlib.suppress(OSError):
-        (plant.home.results / ".ballast").unlink(missing_ok=True)
+    def _lose(self, mounted: Mounted) -> Repair | None:
+        """What is mounted goes; an empty folder, which can be written, is left in its place."""
+        if mounted in self.lost or not mounted.detach():
+            return None
+        self.lost.append(mounted)
 
+        def come_back() -> None:
+            assert mounted.attach()
+            self.lost.remove(mounted)
 
-def mount_again(how: str, plant: Plant) -> bool:
-    argv = ["mount", "-o", f"remount,{how}", str(plant.home.results)]
-    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
-
-
-def repair_mount(plant: Plant) -> None:
-    assert mount_again("rw", plant)
-    remove_ballast(plant)
-
-
-def mount_small_disk(plant: Plant) -> bool:
-    """A disk of a few megabytes for the results; False where this is not allowed."""
-    plant.home.results.mkdir(parents=True, exist_ok=True)
-    argv = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(plant.home.results)]
-    return os.geteuid() == 0 and subprocess.run(argv, check=False, capture_output=True).returncode == 0
-
-
-def remove_small_disk(plant: Plant) -> None:
-    subprocess.run(["umount", "-l", str(plant.home.results)], check=False, capture_output=True)
+        return self.random.uniform(0.5, 2.5), come_back

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from sqlalchemy import select
+from database import Cluster
+from disks import SmallDisk
+from faketime import clear_up, prepare
+from hosts import Hosts
+from sqlalchemy import Connection, select
 
 from magellon.contracts.lifeline import die_with_parent
 from magellon.platform.bus.configuration import BusAddress, find_nats_server, write_configuration
@@ -23,8 +27,8 @@ from magellon.platform.process import ask_server
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.submitting import Submission
 from magellon.platform.store.home import Home
-from magellon.platform.store.ledger import Ledger
-from magellon.platform.store.schema import results, tasks
+from magellon.platform.store.ledger import Ledger, LedgerAway
+from magellon.platform.store.schema import events, results, tasks
 
 WORKERS = ("w1", "w2")
 # Faults are no fault of the tasks: none is given up, however often it is hit.
@@ -48,9 +52,16 @@ class Plant:
     session: Path
     home: Home
     recipe: Path
+    cluster: Cluster | None = None
+    """PostgreSQL for the ledger, instead of a file."""
+    hosts: Hosts | None = None
+    """The second worker is on the far one, all the rest on the near one."""
+    disk: SmallDisk | None = None
+    """Of the results."""
     restarts: Counter[str] = field(default_factory=Counter)
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _address: BusAddress | None = None
+    _database: str | None = None
 
     @property
     def address(self) -> BusAddress:
@@ -59,28 +70,47 @@ class Plant:
 
     @property
     def faults(self) -> Path:
-        """Orders for the fake backends and the clock."""
+        """Orders for the fake backends."""
         return self.home.root.parent / "faults"
+
+    @property
+    def clock(self) -> Path:
+        """How wrong the clock of all is."""
+        return self.faults / "clock"
 
     def start(self) -> None:
         self.home.prepare()
         self.faults.mkdir(exist_ok=True)
         self._address = write_configuration(self.home.bus_configuration)
+        if self.cluster is not None:
+            self._database = self.cluster.make_database()
+        if self.hosts is not None:
+            self._open_bus()
         self.tend()
+
+    def _open_bus(self) -> None:
+        """To the far host, too."""
+        configuration = self.home.bus_configuration
+        configuration.write_text(configuration.read_text().replace('host: "127.0.0.1"', 'host: "0.0.0.0"'))
+        token = self.home.root.parent / "token"
+        token.write_text(self.address.token or "")
+        token.chmod(0o600)
 
     def tend(self) -> None:
         """Start what does not run."""
         for name, argv in self._programs().items():
             process = self._running.get(name)
             if process is None or process.poll() is not None:
-                self.restarts[name] += process is not None
+                if process is not None:
+                    clear_up(process.pid)
+                    self.restarts[name] += 1
                 with open(self.home.root.parent / f"{name}.log", "ab") as log:
                     self._running[name] = subprocess.Popen(
                         argv,
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
-                        env=self._environment(),
+                        env=self._environment(name),
                         start_new_session=True,
                         preexec_fn=die_with_parent(),  # noqa: PLW1509
                     )
@@ -89,16 +119,29 @@ class Plant:
         place = ["--home", str(self.home.root)]
         python = [sys.executable, "-m"]
         worker = [*python, "magellon.platform.worker", *place, "--slots", "2", "--beat", "0.3", "--name"]
+        database = ["--database", self._database] if self._database else []
+        near, far = WORKERS
         return {
             "bus": [str(find_nats_server()), "-c", str(self.home.bus_configuration)],
-            "server": [*python, "magellon.platform.server", *place, "--policy", POLICY.model_dump_json()],
-            **{name: [*worker, name] for name in WORKERS},
+            "server": [*python, "magellon.platform.server", *place, "--policy", POLICY.model_dump_json(), *database],
+            near: [*worker, near],
+            far: [*self._enter_far(), *worker, far, *self._find_bus()],
         }
 
-    def _environment(self) -> dict[str, str]:
-        clock = Path(__file__).parent / "clock"
-        path = f"{clock}{os.pathsep}{os.environ['PYTHONPATH']}"
-        return {**os.environ, "PYTHONPATH": path, "FAULT_CLOCK": str(self.faults / "clock"), "FAKE_FAULTS": str(self.faults)}
+    def _enter_far(self) -> tuple[str, ...]:
+        return self.hosts.enter(self.hosts.far) if self.hosts else ()
+
+    def _find_bus(self) -> list[str]:
+        if self.hosts is None:
+            return []
+        port = self.address.url.rpartition(":")[2]
+        url = f"nats://{self.hosts.near_address}:{port}"
+        return ["--nats", url, "--nats-credentials", str(self.home.root.parent / "token")]
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """The bus is a static program, which reads the clock past every library: its clock stays right."""
+        moved = {} if name == "bus" else prepare(self.clock)
+        return {**os.environ, **moved, "FAKE_FAULTS": str(self.faults)}
 
     def process(self, name: str) -> psutil.Process | None:
         process = self._running[name]
@@ -122,7 +165,10 @@ class Plant:
         """Workers first, each with the time to clear up; nothing may be left."""
         for name in (*WORKERS, "server", "bus"):
             process = self._running.get(name)
-            if process is None or process.poll() is not None:
+            if process is None:
+                continue
+            clear_up(process.pid)
+            if process.poll() is not None:
                 continue
             process.send_signal(signal.SIGCONT)
             process.terminate()
@@ -155,24 +201,32 @@ class Plant:
             with contextlib.suppress(*BUS_ERRORS, TimeoutError):
                 return asyncio.run(asyncio.wait_for(ask(), 20))
 
-    def count(self) -> Counter[str]:
-        """Tasks by state, as the ledger has them."""
-        ledger = Ledger.at(self.home.ledger)
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        ledger = Ledger(self._database) if self._database else Ledger.at(self.home.ledger)
         try:
-            with ledger.engine.connect() as connection:
-                return Counter(connection.execute(select(tasks.c.state)).scalars())
+            with ledger.reading() as connection:
+                yield connection
         finally:
             ledger.close()
 
+    def count(self) -> Counter[str]:
+        """Tasks by state, as the ledger has them; nothing while it cannot be asked."""
+        with contextlib.suppress(LedgerAway), self._reading() as connection:
+            return Counter(connection.execute(select(tasks.c.state)).scalars())
+        return Counter()
+
     def list_results(self) -> dict[str, str]:
         """By label of the task: the identity whose result is completed and known to the ledger."""
-        ledger = Ledger.at(self.home.ledger)
         query = select(tasks.c.id, tasks.c.identity).join(results, results.c.identity == tasks.c.identity)
-        try:
-            with ledger.engine.connect() as connection:
-                return {str(row.id): row.identity for row in connection.execute(query.where(tasks.c.state == "completed"))}
-        finally:
-            ledger.close()
+        with self._reading() as connection:
+            return {str(row.id): row.identity for row in connection.execute(query.where(tasks.c.state == "completed"))}
+
+    def list_times(self) -> list[float]:
+        """When what happened, by the clocks of the computing processes and of the server."""
+        noted = [float(line.split()[0]) for line in Path(os.environ["FAKE_DIARY"]).read_text().splitlines()]
+        with self._reading() as connection:
+            return noted + list(connection.execute(select(events.c.at)).scalars())
 
     def await_end(self, number: int, seconds: float = 120) -> None:
         """Until so many tasks are completed and the links are made."""
@@ -191,11 +245,3 @@ def _command(process: psutil.Process) -> list[str]:
         return list(process.cmdline())
     except psutil.Error:
         return []
-
-
-def empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

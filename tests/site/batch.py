@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -28,14 +29,19 @@ class Slurm:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @classmethod
-    def start(cls, cpus: int) -> "Slurm":
+    def start(cls, cpus: int, gpus: int = 0) -> "Slurm":
+        """`gpus`: files that stand for their devices; no SLURM looks into them."""
         folder = Path(tempfile.mkdtemp(prefix="magellon-slurm-"))
         folder.chmod(0o755)
         for name in ("state", "spool", "munge"):
             (folder / name).mkdir()
         slurm = cls(folder)
         slurm._start_munge()
-        (folder / "slurm.conf").write_text(slurm._configure(cpus))
+        (folder / "slurm.conf").write_text(slurm._configure(cpus, gpus))
+        for number in range(gpus):
+            os.mknod(folder / f"nvidia{number}", 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # as /dev/null
+        devices = [f"Name=gpu Flags=nvidia_gpu_env File={folder}/nvidia{number}\n" for number in range(gpus)]
+        (folder / "gres.conf").write_text("".join(devices))
         slurm._run("slurmctld", "-D", "-c")
         slurm._run("slurmd", "-D", "-c")
         slurm._wait("idle")
@@ -56,7 +62,7 @@ class Slurm:
             assert time.monotonic() < deadline, (folder / "log-file").read_text()
             time.sleep(0.05)
 
-    def _configure(self, cpus: int) -> str:
+    def _configure(self, cpus: int, gpus: int) -> str:
         host = socket.gethostname().split(".")[0]
         folder = self.folder
         return f"""
@@ -82,7 +88,8 @@ ReturnToService=2
 MpiDefault=none
 KillWait=15
 SlurmdParameters=config_overrides
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -108,14 +115,21 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         environment = {**os.environ, "SLURM_CONF": self.configuration}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=30).stdout
 
-    def list_jobs(self) -> dict[str, str]:
-        """State of every batch job there was, by number."""
+    def describe_jobs(self) -> dict[str, dict[str, str]]:
+        """What SLURM says of every batch job there was, by number."""
         found = {}
         for line in self.ask("scontrol", "--oneliner", "show", "job").splitlines():
             fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
             if "JobId" in fields:
-                found[fields["JobId"]] = fields["JobState"]
+                found[fields["JobId"]] = fields
         return found
+
+    def list_jobs(self) -> dict[str, str]:
+        """State of every batch job there was, by number."""
+        return {job: fields["JobState"] for job, fields in self.describe_jobs().items()}
+
+    def list_running(self) -> list[str]:
+        return [job for job, state in self.list_jobs().items() if state == "RUNNING"]
 
     def stop(self) -> None:
         for process in reversed(self.processes):

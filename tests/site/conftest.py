@@ -61,10 +61,10 @@ def session(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
-    """SLURM with one node of 6 cores."""
+    """SLURM with one node of 6 cores and what it believes to be 3 GPUs."""
     absence = explain_absence()
     if absence:
         pytest.skip(absence)
-    made = Slurm.start(cpus=6)
+    made = Slurm.start(cpus=6, gpus=3)
     yield made
     made.stop()

@@ -1,9 +1,15 @@
 """Two hosts as network namespaces with a cable between them that can be pulled."""
 
+import ctypes
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+_NEW_NETWORK = 0x40000000
+"""CLONE_NEWNET of setns(2)."""
 
 
 def run_ip(*words: str) -> None:
@@ -49,9 +55,26 @@ class Hosts:
         """What a command line begins with to run there."""
         return ("ip", "netns", "exec", host)
 
+    @staticmethod
+    @contextmanager
+    def staying(host: str) -> Iterator[None]:
+        """This thread, and the threads and processes that it starts, are on that host meanwhile."""
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{host}") as place:
+            _move_thread(place.fileno())
+            try:
+                yield
+            finally:
+                _move_thread(home.fileno())
+
     def set_cable(self, plugged: bool) -> None:
         run_ip("-n", self.far, "link", "set", "cable", "up" if plugged else "down")
 
     def remove(self) -> None:
         for host in (self.near, self.far):
             subprocess.run(["ip", "netns", "del", host], capture_output=True, check=False)
+
+
+def _move_thread(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _NEW_NETWORK):
+        raise OSError(ctypes.get_errno(), "setns")

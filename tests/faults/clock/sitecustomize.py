@@ -1,18 +1,14 @@
-"""In every process of the plant: the clock on the wall goes wrong by as many seconds as a file says."""
+"""In every Python process under libfaketime: `time.sleep` without the one call that libfaketime 0.9.10 breaks.
 
-import os
+Python sleeps until a moment of the monotonic clock; libfaketime takes it for one of the clock on the wall and answers EINVAL.
+"""
+
+import select
 import time
 
-_true_time = time.time
+
+def _sleep(seconds: float) -> None:
+    select.select([], [], [], seconds)
 
 
-def _wrong_time() -> float:
-    try:
-        with open(os.environ["FAULT_CLOCK"]) as file:
-            return _true_time() + float(file.read() or 0)
-    except (OSError, ValueError):
-        return _true_time()
-
-
-if os.environ.get("FAULT_CLOCK"):
-    time.time = _wrong_time
+time.sleep = _sleep

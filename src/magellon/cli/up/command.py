@@ -82,6 +82,12 @@ def _slurm_flags(
     slurm_root: Annotated[
         list[str] | None, make_option("Where a data root lies on the nodes.", SLURM, "NAME=DIR", "--slurm-root")
     ] = None,
+    slurm_variable: Annotated[
+        list[str] | None,
+        make_option(
+            "An environment variable they get, too; no secret.", SLURM, "NAME", "--slurm-variable"
+        ),
+    ] = None,
 ) -> None: ...
 
 
@@ -106,10 +112,11 @@ def serve_home(**values: Any) -> None:
 
 def plan_pilots(values: Mapping[str, Any]) -> "SlurmPlan":
     """What `--slurm-*` say."""
-    from magellon.platform.launch.slurm import SlurmPlan
+    from magellon.platform.launch.slurm import DEFAULT_VARIABLES, SlurmPlan
 
     given = {name.removeprefix("slurm_"): value for name, value in values.items() if name.startswith("slurm_")}
-    return SlurmPlan(most=given.pop("pilots"), roots=tuple(given.pop("root") or ()), **given)
+    variables = (*DEFAULT_VARIABLES, *(given.pop("variable") or ()))
+    return SlurmPlan(most=given.pop("pilots"), roots=tuple(given.pop("root") or ()), variables=variables, **given)
 
 
 def greet(opened: "Opened") -> None:

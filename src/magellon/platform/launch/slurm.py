@@ -28,6 +28,7 @@ _SCRIPT = b'#!/bin/sh\nexec "$@"\n'
 _TIMEOUT = 30.0
 _LONGEST_DELAY = 300.0
 _ENDED = ("COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL")
+DEFAULT_VARIABLES = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 _WORD = r"^[A-Za-z0-9_.,:=&|!*@/+-]*$"
 
 
@@ -60,7 +61,7 @@ class SlurmPlan(Record):
     """`NAME=DIR` of data roots that lie elsewhere on the nodes."""
     interval: float = Field(10.0, gt=0)
     """Between looks at the queue."""
-    variables: tuple[str, ...] = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+    variables: tuple[str, ...] = DEFAULT_VARIABLES
     """Names of environment variables that pilots get; no secrets, SLURM keeps them on disk."""
 
     @model_validator(mode="after")

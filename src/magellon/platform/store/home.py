@@ -82,8 +82,13 @@ class Home:
         """Make the folders and the token.
 
         Raises:
-            BadInput: the home cannot be written, or its state would lie on a network filesystem.
+            BadInput: the home cannot be written, its results are not mounted, or its state would lie on a network filesystem.
         """
+        if self.token_file.exists() and not self.work.is_dir():
+            raise BadInput(
+                f"{self.results} is empty, though {self.root} has been used: is it mounted? If its results were removed on"
+                f" purpose, say so by making the folder {self.work}"
+            )
         try:
             for folder in (self.results, self.work, self.sessions, self.state, self.logs, self.bus):
                 folder.mkdir(parents=True, exist_ok=True)

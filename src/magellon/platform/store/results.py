@@ -90,6 +90,8 @@ def _move(folder: str, target: str) -> None:
     try:
         os.rename(folder, target)
     except FileNotFoundError:
+        if not os.path.isdir(folder):  # the disk went with it
+            raise
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.rename(folder, target)
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from magellon.platform.store.roots import Roots
 from magellon.platform.worker.child import Child, Listener, Request, TaskFailure
 from magellon.platform.worker.children import Children
 
+_BLAMED = ("bad_input", "defect")
+
 
 @dataclass(frozen=True)
 class Workshop:
@@ -35,6 +38,35 @@ class Workshop:
     threads: int
     memory: int
 
+    def is_there(self) -> bool:
+        """Whether the results are mounted: an empty mount point would take results too, and lose them."""
+        return self.work.parent.is_dir()
+
+    def clear_leftovers(self, busy: Container[str]) -> None:
+        """Remove what tasks left behind on a disk that was gone when they ended; `busy`: identities of those at work."""
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self.work):
+                if entry.name.partition(".")[0] not in busy:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+    def find_missing(self, roots: Roots, names: Iterable[str]) -> str | None:
+        """Which of the folders that a task needs is not there now, as a mount that went looks; None when all are."""
+        if not self.is_there():
+            return f"{self.store.folder} is not there now: is it mounted?"
+        for name in names:
+            folder = roots.folders.get(name)
+            if folder is not None and not _holds_something(folder):
+                return f"the data root {name!r} at {folder} is not there now, or empty: is it mounted?"
+        return None
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return False
+
 
 async def compute_task(
     workshop: Workshop, child: Child | Children, task: Task, roots: Roots, listen: Listener
@@ -42,7 +74,7 @@ async def compute_task(
     """Compute a task and promote its result, or find the result promoted: (output, provenance).
 
     Raises:
-        TaskFailure: with the kind of the failure.
+        TaskFailure: with the kind of the failure. No task is blamed for files that are not mounted.
     """
     output = workshop.store.read(task.identity)
     if output is not None:
@@ -53,6 +85,11 @@ async def compute_task(
         request = _make_request(workshop, task, roots, workdir)
         done = await child.run(request, listen)
         promoted = workshop.store.promote(task, workdir, done.output)
+    except TaskFailure as failure:
+        missing = workshop.find_missing(roots, find_root_names(task)) if failure.kind in _BLAMED else None
+        if missing:
+            raise TaskFailure("transient", missing, crashed=failure.crashed) from failure
+        raise
     except (OSError, Transient) as error:
         raise TaskFailure("transient", str(error)) from error
     except BadInput as error:
@@ -100,4 +137,19 @@ def _make_empty(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder)
     except FileNotFoundError:
-        os.makedirs(folder)
+        os.mkdir(folder.parent)  # no deeper: where the results are not mounted, nothing must be made
+        os.mkdir(folder)
+
+
+def find_root_names(task: Task) -> set[str]:
+    """The roots that the input lies in."""
+    if task.input is None:
+        return set()
+    names: set[str] = set()
+
+    def note(path: str) -> str:
+        names.add(path.partition(":")[0])
+        return path
+
+    map_plain_paths(CONTRACTS[task.category].Input, task.input, note)
+    return names

@@ -13,8 +13,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from magellon.contracts import CONTRACTS
-from magellon.contracts.record import map_plain_paths
 from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
 from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS, publish_record
@@ -23,7 +21,7 @@ from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, TASKS, consumer_na
 from magellon.platform.store.roots import HOME_ROOT, Roots
 from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
-from magellon.platform.worker.compute import Workshop, compute_task
+from magellon.platform.worker.compute import Workshop, compute_task, find_root_names
 from magellon.platform.worker.reporter import Reporter
 from magellon.platform.worker.served import Served
 from magellon.platform.worker.subjects import Subjects
@@ -191,6 +189,8 @@ class Worker:
 
     async def _take(self, puller: Puller) -> list[Msg]:
         """The next tasks there are, of one subject, or none after a while."""
+        if not self._workshop.is_there():
+            await self._wait_for_results()
         subjects = self._subjects
         subjects.changed.clear()
         if time.monotonic() >= self._look_at:
@@ -209,9 +209,16 @@ class Worker:
             await asyncio.wait_for(subjects.changed.wait(), _LOOK_AGAIN)
         return []
 
+    async def _wait_for_results(self) -> None:
+        """Without them every task would fail for no fault of its own."""
+        log.warning("%s is not there: no task is taken until it is mounted again", self._workshop.store.folder)
+        while not (self._workshop.is_there() or self._draining):
+            await asyncio.sleep(_LOOK_AGAIN)
+
     def _look_again(self) -> None:
         """Everywhere, as messages may have come back that nobody wakes for, and for plugins that came or went."""
         self._look_at = time.monotonic() + _LOOK_AGAIN
+        self._workshop.clear_leftovers(self._jobs)
         backends = self._served.list_backends()
         if backends != self._backends:
             log.info("serves %s", ", ".join(backends) or "nothing")
@@ -320,7 +327,7 @@ class Worker:
 
     async def _know_roots(self, task: Task) -> Roots:
         """The roots, asked for again when a session brought a new one."""
-        if not _find_root_names(task) <= {HOME_ROOT, *self._roots.folders}:
+        if not find_root_names(task) <= {HOME_ROOT, *self._roots.folders}:
             self._roots = await self._refresh_roots()
         return self._roots
 
@@ -328,16 +335,3 @@ class Worker:
 def _name(task: Task) -> str:
     """As lines of the log begin, so that those of one backend can be found."""
     return f"[{task.category}/{task.backend}] {task.label}"
-
-
-def _find_root_names(task: Task) -> set[str]:
-    if task.input is None:
-        return set()
-    names: set[str] = set()
-
-    def note(path: str) -> str:
-        names.add(path.partition(":")[0])
-        return path
-
-    map_plain_paths(CONTRACTS[task.category].Input, task.input, note)
-    return names

@@ -19,6 +19,17 @@ def test_a_home_is_prepared_once(tmp_path: Path) -> None:
     assert home.state.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_home_whose_results_are_not_mounted_is_not_used(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    home.work.rmdir()
+    with pytest.raises(BadInput, match="is it mounted"):
+        home.prepare()
+    assert not list(home.results.iterdir())
+    home.work.mkdir()  # as the message says
+    home.prepare()
+
+
 def test_state_can_lie_elsewhere(tmp_path: Path) -> None:
     home = Home.at(tmp_path / "home", tmp_path / "state")
     home.prepare()
