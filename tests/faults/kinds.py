@@ -12,7 +12,7 @@ import psutil
 from disks import Mounted, SmallDisk
 from faketime import find_library, set_clock
 from meddler import Meddler
-from plant import WORKERS, Plant
+from plant import POLICY, WORKERS, Plant
 
 Repair = tuple[float, Callable[[], None]]
 """After so many seconds, do this."""
@@ -128,11 +128,14 @@ class Harm:
         return self.random.uniform(0.3, 2.5), self.plant.cluster.start
 
     def pull_cable(self) -> Repair | None:
-        """Long enough to be given up; what it computes meanwhile comes late."""
+        """Nothing else happens until the far worker is given up; what it computes meanwhile comes late."""
         hosts = self.plant.hosts
         assert hosts is not None
+        if self.plant.find_child("w2") is None or not self.plant.await_work():
+            return None
         hosts.set_cable(False)
-        return self.random.uniform(3.0, 5.0), lambda: hosts.set_cable(True)
+        time.sleep(POLICY.lost_after + self.random.uniform(0.3, 1.5))
+        return self.random.uniform(0.0, 1.5), lambda: hosts.set_cable(True)
 
     @property
     def _disk(self) -> SmallDisk:

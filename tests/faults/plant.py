@@ -222,9 +222,24 @@ class Plant:
         with self._reading() as connection:
             return {str(row.id): row.identity for row in connection.execute(query.where(tasks.c.state == "completed"))}
 
+    @property
+    def _diary(self) -> Path:
+        """Where the fake backends write what they begin."""
+        return Path(os.environ["FAKE_DIARY"])
+
+    def await_work(self, patience: float = 4.0) -> bool:
+        """Until something is computed, whatever has to be started for it; False if that takes too long."""
+        begun, deadline = self._diary.stat().st_size if self._diary.exists() else 0, time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if self._diary.exists() and self._diary.stat().st_size > begun:
+                return True
+            self.tend()
+            time.sleep(0.02)
+        return False
+
     def list_times(self) -> list[float]:
         """When what happened, by the clocks of the computing processes and of the server."""
-        noted = [float(line.split()[0]) for line in Path(os.environ["FAKE_DIARY"]).read_text().splitlines()]
+        noted = [float(line.split()[0]) for line in self._diary.read_text().splitlines()]
         with self._reading() as connection:
             return noted + list(connection.execute(select(events.c.at)).scalars())
 

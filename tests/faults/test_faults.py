@@ -34,6 +34,8 @@ TASKS = len(MOVIES) * len(ITEM_STEPS) + 2
 FAULTS = 56
 """In each of four runs."""
 LEAST = 200
+AT_WORK = 0.5
+"""Of the faults, those that meet a plant at work; the others meet it however the former ones left it."""
 EVERYWHERE = (
     "kill_worker", "kill_child", "kill_server", "kill_bus", "kill_all", "wipe_bus", "cut_off_worker", "freeze_server",
     "freeze_bus", "repeat_event", "repeat_task", "lose_task", "lose_event", "run_out_of_memory", "jump_clock",
@@ -97,6 +99,8 @@ def disturb(plant: Plant, kinds: tuple[str, ...], seed: int, number: int) -> Cou
     try:
         while done.total() < number:
             time.sleep(chance.uniform(0.2, 1.2))
+            if chance.random() < AT_WORK:
+                plant.await_work()
             deck = deck or chance.sample(kinds, len(kinds))
             kind = deck.pop()
             repair = getattr(harm, kind)()

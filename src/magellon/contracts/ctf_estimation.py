@@ -20,6 +20,9 @@ class CtfOutput(Record):
     defocus_error: Angstrom
     astigmatism_error: Angstrom
     """Estimated standard errors."""
+    ice: float | None = None
+    """Power of the strongest ring of ice, about 3.7 Å, above what lies around it, as a fraction of that: 0 without, some tenths
+    of vitreous ice, more of crystals. None where the pixels are too large or the backend does not tell."""
     warnings: tuple[str, ...] = ()
     """Why this fit should not be trusted; empty when it looks sound."""
     spectrum: Path

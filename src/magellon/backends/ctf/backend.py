@@ -11,7 +11,7 @@ from torch import Tensor
 
 from magellon.algorithms.ctf import CtfFit, CtfSearch, Microscope, estimate_ctf_from_polar
 from magellon.algorithms.ctf.diagnostic import draw_diagnostic
-from magellon.algorithms.spectrum import centred_power, periodogram
+from magellon.algorithms.spectrum import centred_power, measure_ice, periodogram
 from magellon.algorithms.spectrum.polar import PolarSpectrum, polar_average, polar_average_spectrum
 from magellon.backends.ctf.picture import draw_fit
 from magellon.contracts import CTF_ESTIMATION, Backend, Context, Ctf, CtfInput, CtfOutput, Micrograph, Params
@@ -64,7 +64,7 @@ class CtfEstimation(Backend[CtfInput, CtfParams, CtfOutput]):
 
     contract = CTF_ESTIMATION
     name = "ctf"
-    version = 2
+    version = 3
     Params = CtfParams
 
     def run(self, input: CtfInput, params: CtfParams, context: Context) -> CtfOutput:
@@ -84,7 +84,9 @@ class CtfEstimation(Backend[CtfInput, CtfParams, CtfOutput]):
                 raise BadInput(f"{spectrum.path}: {error}") from error
         surest = min(range(len(fits)), key=lambda index: (len(fits[index].warnings), fits[index].defocus_error))
         context.log.info("%s: fitted on %s", micrograph.name, measured[surest].path.name)
-        return _write_outputs(fits[surest], measured[surest], micrograph.name, context)
+        output = _write_outputs(fits[surest], measured[surest], micrograph.name, context)
+        ice = measure_ice(measured[0].polar)
+        return output if ice is None else output.model_copy(update={"ice": round(ice, 4)})
 
 
 @dataclass(frozen=True)

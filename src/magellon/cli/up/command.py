@@ -84,9 +84,7 @@ def _slurm_flags(
     ] = None,
     slurm_variable: Annotated[
         list[str] | None,
-        make_option(
-            "An environment variable they get, too; no secret.", SLURM, "NAME", "--slurm-variable"
-        ),
+        make_option("An environment variable they get, too; no secret.", SLURM, "NAME", "--slurm-variable"),
     ] = None,
 ) -> None: ...
 

@@ -23,6 +23,8 @@ class Thresholds(Record):
     max_defocus: Angstrom | None = None
     max_astigmatism: PositiveAngstrom | None = None
     """U - V."""
+    max_ice: Annotated[float, Field(ge=0)] | None = None
+    """Power of the ice ring about 3.7 Å above its surroundings, as a fraction of them."""
     max_total_motion: PositiveAngstrom | None = None
     """Summed |step| of the global track."""
 
@@ -41,6 +43,7 @@ def judge_micrograph(
             ("CTF score", fit["score"], thresholds.min_score, None, ""),
             ("CTF fit resolution", fit["resolution"], None, thresholds.max_resolution, " Å"),
             ("defocus", (fit["defocus_u"] + fit["defocus_v"]) / 2, thresholds.min_defocus, thresholds.max_defocus, " Å"),
+            ("ice ring", ctf.get("ice"), None, thresholds.max_ice, ""),
             ("astigmatism", fit["defocus_u"] - fit["defocus_v"], None, thresholds.max_astigmatism, " Å"),
         ]
     if motion is not None:

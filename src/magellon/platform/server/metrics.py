@@ -15,7 +15,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "resolution": ("Å", "to which Thon rings are fitted"),
     "score": ("", "of the CTF fit, 0..1"),
     "phase_shift": ("°", "of the CTF fit"),
-    "ice": ("", "strength of the ice rings, where the backend tells it"),
+    "ice": ("", "power of the ice ring about 3.7 Å above its surroundings, as a fraction of them"),
     "total_motion": ("Å", "summed steps of the whole movie"),
     "early_motion": ("Å", "up to 4 e/Å²"),
     "late_motion": ("Å", "from 4 e/Å²"),

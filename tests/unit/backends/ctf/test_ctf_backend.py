@@ -62,6 +62,18 @@ def test_finds_the_truth(output: CtfOutput) -> None:
     assert 0 < output.defocus_error < 100
 
 
+def test_tells_how_much_ice_there_is(example: CtfInput, output: CtfOutput, tmp_path: Path) -> None:
+    assert output.ice is not None
+    assert output.ice < 0.1
+    shape = example.micrograph.shape
+    k_row, k_column = rfft_frequencies(shape, PIXEL_SIZE)
+    ring = 1 + 3 * ((k_row**2 + k_column**2).sqrt() - 1 / 3.67).abs().lt(0.02)
+    icy = torch.fft.irfft2(torch.fft.rfft2(draw_image()) * ring.sqrt(), s=shape)
+    (tmp_path / "work").mkdir()
+    found = CtfEstimation().run(as_input(tmp_path, icy.numpy()), CtfParams(), Context(workdir=tmp_path / "work"))
+    assert found.ice == pytest.approx(3, rel=0.15)
+
+
 def test_file_names_start_with_the_micrograph(output: CtfOutput) -> None:
     names = [path.name for path in (output.spectrum, output.picture, output.profile)]
     assert names == ["a1_ctf.mrc", "a1_ctf.png", "a1_ctf_profile.star"]

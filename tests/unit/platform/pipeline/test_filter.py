@@ -6,7 +6,7 @@ import pytest
 
 from magellon.platform.pipeline.filter import Thresholds, judge_micrograph
 
-CTF: dict[str, Any] = {"ctf": {"score": 0.3, "resolution": 6.0, "defocus_u": 12000.0, "defocus_v": 11000.0}}
+CTF: dict[str, Any] = {"ctf": {"score": 0.3, "resolution": 6.0, "defocus_u": 12000.0, "defocus_v": 11000.0}, "ice": 0.5}
 MOTION = {"total_motion": 40.0}
 
 
@@ -18,6 +18,7 @@ MOTION = {"total_motion": 40.0}
         (Thresholds(min_defocus=12000), "defocus 11500 Å, at least 12000 Å wanted"),
         (Thresholds(max_defocus=11000), "defocus 11500 Å, at most 11000 Å wanted"),
         (Thresholds(max_astigmatism=500), "astigmatism 1000 Å, at most 500 Å wanted"),
+        (Thresholds(max_ice=0.4), "ice ring 0.5, at most 0.4 wanted"),
         (Thresholds(max_total_motion=30), "total motion 40 Å, at most 30 Å wanted"),
     ],
 )
@@ -27,10 +28,21 @@ def test_each_threshold_has_its_reason(thresholds: Thresholds, reason: str) -> N
 
 def test_limits_themselves_pass_and_no_threshold_asks_nothing() -> None:
     exact = Thresholds(
-        min_score=0.3, max_resolution=6, min_defocus=11500, max_defocus=11500, max_astigmatism=1000, max_total_motion=40
+        min_score=0.3,
+        max_resolution=6,
+        min_defocus=11500,
+        max_defocus=11500,
+        max_astigmatism=1000,
+        max_ice=0.5,
+        max_total_motion=40,
     )
     assert judge_micrograph(exact, CTF, MOTION) == ()
     assert judge_micrograph(Thresholds(), CTF, MOTION) == ()
+
+
+def test_a_backend_that_does_not_tell_of_ice_is_not_asked() -> None:
+    for silent in ({"ctf": CTF["ctf"]}, {**CTF, "ice": None}):
+        assert judge_micrograph(Thresholds(max_ice=0), silent, MOTION) == ()
 
 
 def test_a_measure_the_recipe_does_not_make_is_not_asked_for() -> None:
