@@ -45,6 +45,7 @@ def test_flags_win_and_a_plain_folder_needs_them(tmp_path: Path) -> None:
     said = json.loads(run(tmp_path, "--dry-run", "--json", "--pixel-size", "1.5", "--exposure", "2"))
     assert (said["source"], said["pixel_sizes"]) == ("plain", {"1.5": 1})
     assert said["exposure_per_frame"]["median"] == 2
+    assert said["exposure"]["median"] == 2 * 4
 
 
 def test_without_a_server_it_says_how_to_start_one(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def describe_session(found: FoundSession) -> dict[str, Any]:
         "spherical_aberrations": _count(movie.movie.optics.spherical_aberration for movie in movies),
         "detectors": _count(movie.shot.detector for movie in movies if movie.shot and movie.shot.detector),
         "exposure_per_frame": _spread([movie.movie.exposure_per_frame for movie in movies]),
-        "exposure": _spread([movie.shot.exposure if movie.shot else None for movie in movies]),
+        "exposure": _spread([movie.exposure for movie in movies]),
         "applied_defocus": _spread([movie.shot.applied_defocus if movie.shot else None for movie in movies]),
         "optics_groups": _count(movie.movie.optics.group for movie in movies),
         "gains": sorted(str(gain.path) for gain in gains if gain),

@@ -87,7 +87,8 @@ def open_reader(book: Book, connection: Connection, session_id: int) -> FolderRe
     session = find_live_session(connection, session_id)
     definition = SessionFile.model_validate(row.definition)
     aside = _list_references(session.folder, definition)
-    folder = SessionFolder(session.folder, definition.movies, aside, _select_movies(definition))
+    elsewhere = session.folder / Path(definition.metadata).expanduser() if definition.metadata else None
+    folder = SessionFolder(session.folder, definition.movies, aside, _select_movies(definition), elsewhere)
     watch = FolderWatch.resume(folder, WatchSettings.model_validate(row.live), recall_movies(connection, session_id))
     reader = FolderReader(session, _recall_given(definition), watch, book.map_roots(connection))
     reader.groups.update(read_known_groups(connection, session.folder))

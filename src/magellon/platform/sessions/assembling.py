@@ -99,7 +99,8 @@ def assemble_movies(
             problems.append(f"{entry.name}: {shot.exposure_per_frame:g} e/Å² per frame makes no sense; it counts as unknown")
             shot = shot.model_copy(update={"exposure_per_frame": None, "exposure": None})
         movie = _make_movie(entry, session, shot, references[_camera(entry)])
-        found.append(FoundMovie(movie, entry.problem, shot if entry.own else None, entry.own))
+        frames = entry.header.frames if entry.header else None
+        found.append(FoundMovie(movie, entry.problem, shot if entry.own else None, entry.own, frames))
         place = entry.described.place if entry.own else _guess_place(entry.path)
         if place is not None:
             exposures.append(place.model_copy(update={"name": entry.name, "shot": shot if entry.own else None}))

@@ -59,12 +59,29 @@ class FoundMovie:
     shot: Shot | None = None
     described: bool = False
     """Whether its metadata are there: acquisition programs write them when the movie is complete."""
+    frames: int | None = None
+    """As its header says."""
+
+    @property
+    def exposure(self) -> float | None:
+        """e/Å² of the whole movie: what metadata say, or that of a frame times the frames; None when neither is known."""
+        if self.shot is not None and self.shot.exposure is not None:
+            return self.shot.exposure
+        per_frame = self.movie.exposure_per_frame
+        return per_frame * self.frames if per_frame is not None and self.frames else None
 
 
 def has_unsaid_gain(found: "FoundSession") -> bool:
-    """Whether a gain reference is used of which nobody said how it lies."""
-    said = found.session.gain_rotation is not None or found.session.gain_flip is not None
-    return not said and any(movie.movie.gain is not None for movie in found.movies)
+    """Whether a gain reference is used of which nobody said how it lies.
+
+    In a folder that is empty as yet: whether one is named, or what writes there is a program that leaves one.
+    """
+    session = found.session
+    if session.gain_rotation is not None or session.gain_flip is not None:
+        return False
+    if not found.movies:
+        return session.gain is not None or found.source not in ("plain", "session.json")
+    return any(movie.movie.gain is not None for movie in found.movies)
 
 
 @dataclass(frozen=True)

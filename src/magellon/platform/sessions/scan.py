@@ -25,7 +25,7 @@ def scan_movies(folder: Path, session: SessionFile, cache: HeaderCache | None = 
     headers, problems = read_headers(names, cache or HeaderCache())
     problems.update(find_odd_sizes(headers))
     return [
-        FoundMovie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name))
+        _find_movie(_describe_movie(folder, session, name, path, headers.get(name)), problems.get(name), headers.get(name))
         for name, path in sorted(names.items())
     ]
 
@@ -42,8 +42,12 @@ def describe_plain_movies(
         except BadInput as error:
             problems.setdefault(name, str(error))
             movie = _describe_movie(folder, session, name, path, None)
-        found.append(FoundMovie(movie, problems.get(name)))
+        found.append(_find_movie(movie, problems.get(name), headers.get(name)))
     return found
+
+
+def _find_movie(movie: Movie, problem: str | None, header: MovieHeader | None) -> FoundMovie:
+    return FoundMovie(movie, problem, frames=header.frames if header else None)
 
 
 def read_headers(names: Mapping[str, Path], cache: HeaderCache) -> tuple[dict[str, MovieHeader], dict[str, str]]:

@@ -27,11 +27,15 @@ class FolderListing:
     movies: list[str] = field(default_factory=list)
     names: dict[str, Set[str]] = field(default_factory=dict)
     """By folder."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Path of each file in the folder that has the metadata of all, by name."""
 
     def find_metadata(self, movie: str) -> str | None:
         place, _, name = movie.rpartition("/")
         found = find_metadata(name, self.names.get(place, frozenset()))
-        return _join(place, found) if found else None
+        if found:
+            return _join(place, found)
+        return self.elsewhere.get(find_metadata(name, self.elsewhere) or "")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class SessionFolder:
     """Paths that look like movies and are none: the gain."""
     accept: Callable[[str], bool] = lambda path: True
     """Whether a path with a movie's suffix is that of a movie."""
+    metadata: Path | None = None
+    """Another folder with the files that describe the movies; for those that have none beside them."""
 
     def list_files(self) -> FolderListing:
         """All there is now. A subfolder that cannot be read counts as empty.
@@ -57,7 +63,18 @@ class SessionFolder:
             listing.names[place] = names
             paths = (_join(place, name) for name in matching if _is_movie(name))
             listing.movies += [path for path in paths if path not in self.aside and self.accept(path)]
+        if self.metadata is not None:
+            listing.elsewhere = self._list_elsewhere(self.metadata)
         return listing
+
+    def _list_elsewhere(self, metadata: Path) -> dict[str, str]:
+        """Relative to this folder; of files with one name the first by path. A folder that cannot be read counts as empty."""
+        start = os.path.relpath(metadata, self.folder)
+        found: dict[str, str] = {}
+        for place, names, _ in sorted(_walk(str(metadata), "", ("**", "*"))):
+            for name in names:
+                found.setdefault(name, f"{start}/{_join(place, name)}")
+        return found
 
     def stat(self, path: str) -> FileState:
         return _make_state(os.stat(f"{self.folder}/{path}"))

@@ -11,7 +11,7 @@ import pytest
 
 from magellon.errors import BadInput
 from magellon.platform.sessions.definition import Acquisition
-from magellon.platform.sessions.found import FoundMovie, FoundSession
+from magellon.platform.sessions.found import FoundMovie, FoundSession, has_unsaid_gain
 from magellon.platform.sessions.importing import check_folder, describe_movies, import_session
 from magellon.platform.sessions.tree import HeaderCache
 from session_files import make_epu, make_serialem, write_epu_image, write_movie
@@ -284,10 +284,20 @@ def test_new_movies_of_a_growing_session_are_described_alone(tmp_path: Path) -> 
 
 
 def test_a_growing_session_may_be_empty_at_first(tmp_path: Path) -> None:
-    assert import_session(tmp_path, live=True).movies == []
+    empty = import_session(tmp_path, live=True)
+    assert empty.movies == []
+    assert not has_unsaid_gain(empty)
     cache = HeaderCache()
     path = write_movie(tmp_path / "a.mrc")
     found = describe_movies(tmp_path, Acquisition(pixel_size=1.5), {"other": path}, {}, cache)
     assert [(movie.movie.name, movie.movie.pixel_size) for movie in found.movies] == [("other", 1.5)]
     (tmp_path / "EpuSession.dm").write_text("<EpuSessionXml/>")
     assert import_session(tmp_path, live=True).source == "epu"
+
+
+def test_where_a_program_leaves_gains_the_first_movies_are_asked_how_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "EpuSession.dm").write_text("<EpuSessionXml/>")
+    found = import_session(tmp_path, live=True)
+    assert (found.source, found.movies) == ("epu", [])
+    assert has_unsaid_gain(found)
+    assert not has_unsaid_gain(import_session(tmp_path, Acquisition(gain_rotation=90), live=True))

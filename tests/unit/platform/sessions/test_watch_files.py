@@ -115,6 +115,21 @@ def test_metadata_is_found_by_the_movies_name(tmp_path: Path) -> None:
     assert find_metadata("a.mrc", {"a.json", "b.xml"}) == "a.json"
 
 
+def test_metadata_in_another_folder_are_found_and_those_beside_the_movie_go_first(tmp_path: Path) -> None:
+    names = ("session/a.tif", "session/b.tif", "session/b.tif.mdoc", "session/c.tif", "said/day1/a.tif.mdoc", "said/b.tif.mdoc")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    folder = SessionFolder(tmp_path / "session", "**/*", metadata=tmp_path / "said")
+    listing = folder.list_files()
+    assert sorted(listing.movies) == ["a.tif", "b.tif", "c.tif"]
+    assert [listing.find_metadata(name) for name in ("a.tif", "b.tif", "c.tif")] == [
+        "../said/day1/a.tif.mdoc", "b.tif.mdoc", None,
+    ]  # fmt: skip
+    assert folder.stat("../said/day1/a.tif.mdoc").size == 0
+    assert SessionFolder(tmp_path / "session", "*", metadata=tmp_path / "absent").list_files().elsewhere == {}
+
+
 def test_sums_and_gains_are_no_movies() -> None:
     names = ["FoilHole_1_Data_2_3_Fractions.tiff", "FoilHole_1_Data_2_3_EER.eer", "FoilHole_1_Data_2_3.mrc", "FoilHole_1_2.mrc"]
     assert [looks_like_movie("epu", f"GridSquare_1/Data/{name}") for name in names] == [True, True, False, False]
