@@ -55,7 +55,5 @@ def test_it_picks_and_denoises(environment: dict[str, str], tmp_path: Path) -> N
     assert found.recall > 0.7
     assert found.centring_rms < 15
     clean = read_mrc(tmp_path / "session" / "truth" / f"{truth.movies[0].name}_exposure.mrc").ravel()
-    before, after = (
-        np.corrcoef(clean, read_mrc(tmp_path / name).ravel())[0, 1] for name in ("m1.mrc", "out/m1_denoised.mrc")
-    )
+    before, after = (np.corrcoef(clean, read_mrc(tmp_path / name).ravel())[0, 1] for name in ("m1.mrc", "out/m1_denoised.mrc"))
     assert after > before + 0.1

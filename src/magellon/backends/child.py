@@ -240,7 +240,7 @@ class Runner:
             check_files(backend.Params, params.model_dump(mode="json"))
         workdir = Path(request["workdir"])
         if not os.path.isdir(workdir):
-            workdir.mkdir(parents=True, exist_ok=True)
+            workdir.mkdir(exist_ok=True)  # no deeper: a disk that went away is not to be made up for
         threads, seed = int(request.get("threads", 1)), int(request.get("seed", 0))
         fix_numerics(threads, seed)
         context = Context(

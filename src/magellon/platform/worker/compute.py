@@ -1,5 +1,6 @@
 """One task from its message to its promoted result."""
 
+import contextlib
 import json
 import os
 import shutil
