@@ -74,6 +74,23 @@ def test_perfect_results_have_no_error(truth: SessionTruth, tmp_path: Path) -> N
     assert figures["picks, distance to the particle"].value < 1e-3
 
 
+def test_what_classification_keeps_is_compared_too(truth: SessionTruth, tmp_path: Path) -> None:
+    write_perfect(tmp_path, truth)
+    assert not any("kept" in quantity for quantity in measure(tmp_path, truth))
+    blocks = read_star(tmp_path / "particles.star")
+    rows = blocks["particles"].rows
+    half = {label: values[: rows // 2] for label, values in blocks["particles"].items()}
+    half["rlnClassNumber"] = [str(number % 10 + 1) for number in range(rows // 2)]
+    (tmp_path / "two_d_classification").mkdir()
+    write_star(tmp_path / "two_d_classification/particles.star", {**blocks, "particles": StarTable(half)})
+    figures = measure(tmp_path, truth)
+    assert figures["kept by classification, precision"].value == 1
+    assert figures["classes with kept particles"].value == 10
+    (lost,) = [figure for quantity, figure in figures.items() if quantity.startswith("true particles kept")]
+    assert not lost.kept
+    assert 0.3 < lost.value / (lost.limit / 0.85) < 0.7
+
+
 def test_a_micrograph_that_is_missing_counts_as_missed(truth: SessionTruth, tmp_path: Path) -> None:
     write_perfect(tmp_path, truth)
     (tmp_path / "particle_picking" / f"{truth.movies[0].name}_autopick.star").unlink()

@@ -92,6 +92,7 @@ def _say_where(results: Path, session: Path) -> None:
         "power spectrum": f"{results}/fft/{example}_fft.png",
         "picks": f"{results}/particle_picking/{example}_picks.png",
         "particle gallery": f"{results}/particle_extraction/{example}_particles.png",
+        "class averages": f"{results}/two_d_classification/class_averages.png",
     }
     console.print("\nWhere things lie:", style="bold")
     for what, where in places.items():

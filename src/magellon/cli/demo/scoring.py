@@ -48,6 +48,9 @@ LIMITS: Mapping[str, float] = {
     "recall": 0.85,
     "F1": 0.90,
     "centring": 0.05,
+    "kept": 0.95,
+    "kept of true": 0.85,
+    "classes": 8,
 }
 """Motion and CTF: what RELION 3.1 and CTFFIND 5 reach on such movies (Å, root mean square). Centring: in diameters."""
 
@@ -67,7 +70,12 @@ def score_session(folder: Path, truth: SessionTruth) -> list[Figure]:
 
     picks = _add_scores(truth, find_picks)
     extracted = _add_scores(truth, lambda movie: particles.get(movie.name, nothing))
-    return [*_score_all_motion(folder, truth), *_score_all_ctfs(folder, truth), *_list_picks(picks, truth, extracted)]
+    return [
+        *_score_all_motion(folder, truth),
+        *_score_all_ctfs(folder, truth),
+        *_list_picks(picks, truth, extracted),
+        *_score_classes(folder / "two_d_classification" / "particles.star", truth, extracted),
+    ]
 
 
 def _score_all_motion(folder: Path, truth: SessionTruth) -> list[Figure]:
@@ -114,4 +122,19 @@ def _list_picks(picks: PickScore, truth: SessionTruth, extracted: PickScore) -> 
         Figure("picks, F1", picks.f1, "", LIMITS["F1"], at_least=True),
         Figure("picks, distance to the particle", picks.centring_rms, "Å", LIMITS["centring"] * truth.diameter),
         Figure(f"true particles extracted, of {wanted}", extracted.true_positives, "", least, at_least=True),
+    ]
+
+
+def _score_classes(path: Path, truth: SessionTruth, extracted: PickScore) -> Sequence[Figure]:
+    """What 2D classification kept; nothing where there were too few particles for it."""
+    if not path.exists():
+        return ()
+    points = read_particle_points(path)
+    kept = _add_scores(truth, lambda movie: points.get(movie.name, np.zeros((0, 2))))
+    classes = len(set(read_star(path)["particles"].ints("rlnClassNumber")))
+    least = LIMITS["kept of true"] * extracted.true_positives
+    return [
+        Figure("kept by classification, precision", kept.precision, "", LIMITS["kept"], at_least=True),
+        Figure(f"true particles kept, of {extracted.true_positives}", kept.true_positives, "", least, at_least=True),
+        Figure("classes with kept particles", classes, "", LIMITS["classes"], at_least=True),
     ]

@@ -22,6 +22,7 @@ def test_the_default_recipe_names_each_step_by_its_category() -> None:
         "filter",
         "particle_picking",
         "particle_extraction",
+        "two_d_classification",
         "session_star",
     ]
     assert all(step.category is None for step in recipe.steps.values())
