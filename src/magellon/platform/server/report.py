@@ -77,10 +77,10 @@ def is_settled(connection: Connection, job: int) -> bool:
 
 
 def list_steps(connection: Connection, job: JobFacts) -> tuple[StepProgress, ...]:
-    """Steps in the order of the recipe."""
+    """Steps in the order of the recipe, without those for pictures of the grid where there are none."""
     counts = count_states(connection, job.id)
     steps = []
-    for name in (step.key for step in job.plan.steps):
+    for name in (step.key for step in job.plan.steps if step.kind == MOVIE or step.key in counts):
         states = dict(counts.get(name, {}))
         waiting = states.pop("waiting", 0)
         states["pending"] = states.get("pending", 0) + waiting
