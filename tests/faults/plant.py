@@ -171,13 +171,20 @@ class Plant:
             if process.poll() is not None:
                 continue
             process.send_signal(signal.SIGCONT)
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
+            if not self._end(process):
                 process.kill()
                 process.wait()
-                raise AssertionError(f"{name} does not end: {self.read_log(name)}") from None
+                raise AssertionError(f"{name} does not end: {self.read_log(name)}")
+
+    @staticmethod
+    def _end(process: "subprocess.Popen[bytes]") -> bool:
+        """SIGTERM, again after a while: under libfaketime a first one was seen to be without effect, and a second one never."""
+        for _ in range(4):
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(6)
+                return True
+        return False
 
     def read_log(self, name: str) -> str:
         with contextlib.suppress(OSError):
