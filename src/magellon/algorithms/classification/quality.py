@@ -24,6 +24,8 @@ _NOISE_GAIN, _NOISE_SPREAD = 5.5, 2.3
 """Mean and standard deviation of the gain of boxes without any particle among classes of particles."""
 _EMPTY = 0.15
 """Prior probability that a box is empty."""
+_MANY = 100
+"""Particles from which on classes of up to three are junk."""
 _BETTER_THAN = 4.0
 """A class that shows details of no more than this part of its diameter has quality 0."""
 
@@ -81,10 +83,15 @@ def judge(evidence: Evidence) -> Judgement:
     count = torch.bincount(e.klass, minlength=len(e.averages))
     gain, signal, variance = (_class_means(values, e.klass, count) for values in (e.gain, e.signal, e.coefficients))
     weak = _step(8.5 - gain, 0.6)
-    # A class of few particles has the benefit of the doubt: its signal is known to sqrt(coefficients / particles).
-    overfitted = _step(gain / (signal + (variance / count.clamp(min=1)).sqrt()).clamp(min=1.0) - 1.02, 0.05)
+    # A class of few particles, whose signal is known to sqrt(coefficients / particles) only, has the benefit of the doubt where
+    # most particles are in sound classes.
+    sound = float(((gain < signal) & (gain > 8.5)).float() @ count.float()) / max(len(e.klass), 1)
+    doubt = sound * (variance / count.clamp(min=1)).sqrt()
+    overfitted = _step(gain / (signal + doubt).clamp(min=1.0) - 1.02, 0.05)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
-    class_junk = _any_of(weak, overfitted, *looks, (count == 0).to(weak))
+    # So few of so many say nothing by agreeing with each other.
+    least = 3 if len(e.klass) >= _MANY else 0
+    class_junk = _any_of(weak, overfitted, *looks, (count <= least).to(weak))
     own = _any_of(_empty_boxes(e), _unexplained(e, class_junk))
     spoiled = _step(_class_means(own, e.klass, count) - 0.6, 0.06)
     class_junk = _any_of(class_junk, spoiled)
@@ -114,9 +121,11 @@ def judge_averages(
     edge = (averages[:, rim].amax(1) - level) / top
     fair = (known < 0.5) & (count > 0)
     # Where all classes touch the rim, the diameter given is too small, which is no fault of theirs.
-    usual_edge, usual_top = (_weighted_median(each, count * fair) for each in (edge, top))
+    usual_edge, usual_top, usual_dark = (_weighted_median(each, count * fair) for each in (edge, top, darkness))
     cut = _step(edge - max(0.8, usual_edge + 0.45), 0.07)
-    return _step(darkness - 0.45, 0.07), cut, _step(top / max(usual_top, 1e-12) - 3.2, 0.25) * fair.any()
+    # Dark haloes are common to all classes where low frequencies are not restored well.
+    dark = _step(darkness - max(0.7, usual_dark + 0.4), 0.07)
+    return dark, cut, _step(top / max(usual_top, 1e-12) - 3.2, 0.25) * fair.any()
 
 
 def _empty_boxes(e: Evidence) -> Tensor:

@@ -56,7 +56,8 @@ def test_particles_are_kept_and_noise_is_not() -> None:
 
 def test_nothing_but_noise_leaves_nothing() -> None:
     noise = torch.randn(4, BOX, BOX, generator=torch.Generator().manual_seed(3))
-    found = judge(make_evidence(*[(each, 12.5, 8.0, 100) for each in noise]))
+    counts = (200, 100, 40, 6)
+    found = judge(make_evidence(*[(each, 13.0, 8.0, count) for each, count in zip(noise, counts, strict=True)]))
     assert found.class_junk.min() > 0.9
     assert found.particle_junk.min() > 0.5
 
@@ -74,7 +75,7 @@ def test_empty_boxes_and_crowded_boxes_are_found_in_good_classes() -> None:
 
 def test_averages_that_are_cut_dark_or_far_too_dense_are_junk() -> None:
     film = (torch.arange(BOX)[:, None] > 36).float().expand(BOX, BOX) * ((blob(0, 0, 100) > 0) * 1.0)
-    pictures = torch.stack([protein(), protein().flip(0), film, protein() - 0.9 * blob(8, 12), 6 * blob(0, 0)])
+    pictures = torch.stack([protein(), protein().flip(0), film, protein() - 1.5 * blob(8, 12), 6 * blob(0, 0)])
     counts = torch.tensor([100, 100, 40, 40, 20])
     dark, cut, dense = judge_averages(pictures, PIXEL, DIAMETER, counts, torch.zeros(5))
     assert torch.stack([dark, cut, dense])[:, :2].max() < 0.2
