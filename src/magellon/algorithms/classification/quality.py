@@ -88,10 +88,12 @@ def judge(evidence: Evidence) -> Judgement:
     sound = float(((gain < signal) & (gain > 8.5)).float() @ count.float()) / max(len(e.klass), 1)
     doubt = sound * (variance / count.clamp(min=1)).sqrt()
     overfitted = _step(gain / (signal + doubt).clamp(min=1.0) - 1.02, 0.05)
+    # Boxes picked by a template hold 4 to 4.5 standard deviations of it: a true signal, but only of what was looked for.
+    picked = _step(11.0 - torch.minimum(gain, signal + doubt), 0.6)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
     # So few of so many say nothing by agreeing with each other.
     least = 3 if len(e.klass) >= _MANY else 0
-    class_junk = _any_of(weak, overfitted, *looks, (count <= least).to(weak))
+    class_junk = _any_of(weak, overfitted, picked, *looks, (count <= least).to(weak))
     own = _any_of(_empty_boxes(e), _unexplained(e, class_junk))
     spoiled = _step(_class_means(own, e.klass, count) - 0.6, 0.06)
     class_junk = _any_of(class_junk, spoiled)

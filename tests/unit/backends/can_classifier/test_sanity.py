@@ -1,0 +1,31 @@
+"""Nothing is found where nothing is: the classifier on simulated stacks with truth."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from magellon.backends.can_classifier.backend import CanClassifier
+from magellon.backends.can_classifier.params import CanClassifierParams
+from magellon.contracts import ClassificationInput, ClassificationItem, ClassificationOutput, Context, Particles
+from magellon.io.star import read_star
+from magellon.simulation.particle_sets import ParticleSet, simulate_particles
+from magellon.simulation.particle_truth import ParticleSetSpec
+
+pytestmark = pytest.mark.slow
+CLEAN = ParticleSetSpec(count=500, proteins=("barrel", "asymmetric"), junk=0.0, snr=0.15)
+
+
+def classify(made: ParticleSet, folder: Path, classes: int, seed: int = 1, rounds: int = 15) -> ClassificationOutput:
+    folder.mkdir(parents=True)
+    particles = Particles(star=made.star, stack=made.stack, count=len(made.truth), box=64, pixel_size=4.0)
+    given = ClassificationInput(items=(ClassificationItem(particles=particles),))
+    params = CanClassifierParams(classes=classes, diameter=200.0, rounds=rounds)
+    return CanClassifier().run(given, params, Context(workdir=folder, seed=seed))
+
+
+def test_pure_noise_gives_only_junk(tmp_path: Path) -> None:
+    spec = replace(CLEAN, junk=1.0, junk_kinds={"empty": 1.0}, neighbours=0.0)
+    output = classify(simulate_particles(tmp_path / "in", spec), tmp_path / "out", 6)
+    assert output.kept == 0
+    assert set(read_star(output.classes.table)["model_classes"].ints("rlnSelected")) == {0}
