@@ -48,11 +48,12 @@ LIMITS: Mapping[str, float] = {
     "recall": 0.85,
     "F1": 0.90,
     "centring": 0.05,
-    "kept": 0.95,
-    "kept of true": 0.85,
-    "classes": 8,
+    "kept": 0.85,
+    "kept of true": 0.75,
+    "classes": 5,
 }
-"""Motion and CTF: what RELION 3.1 and CTFFIND 5 reach on such movies (Å, root mean square). Centring: in diameters."""
+"""Motion and CTF: what RELION 3.1 and CTFFIND 5 reach on such movies (Å, root mean square). Centring: in diameters.
+Classification may lose a quarter of the true particles: a session this small has few of each view."""
 
 
 def score_session(folder: Path, truth: SessionTruth) -> list[Figure]:
