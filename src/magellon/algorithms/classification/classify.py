@@ -16,6 +16,7 @@ from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.records import Classification, Settings, Start, Voice
 from magellon.algorithms.classification.rounds import Geometry, Model, RoundResult, run_round, update_references
 from magellon.algorithms.classification.schedule import Schedule
+from magellon.algorithms.classification.seeding import seed_classes
 from magellon.algorithms.classification.splitting import fill_classes
 
 _SMALL = 0.2
@@ -35,10 +36,18 @@ def classify(
     first = first_shells(geometry.extent, geometry.disc.radius)
     classes = max(1, min(settings.classes, len(data)))
     rounds = settings.rounds if start is None else max(4, settings.rounds // 3)
-    schedule = Schedule(len(data), classes, rounds, first, geometry.disc.radius, growing=start is None)
+    schedule = Schedule(
+        len(data),
+        classes,
+        rounds,
+        first,
+        geometry.disc.radius,
+        growing=start is None,
+        seeded=start is None and classes > 1 and settings.seeds != "splitting",
+    )
     generator = torch.Generator().manual_seed(settings.seed)
     model = _begin(data, geometry, classes, first, generator) if start is None else _begin_from(start, classes, data)
-    return _Run(data, geometry, schedule, model, generator, voice or Voice()).go()
+    return _Run(data, geometry, schedule, model, settings, generator, voice or Voice()).go()
 
 
 @dataclass
@@ -49,6 +58,7 @@ class _Run:
     geometry: Geometry
     schedule: Schedule
     model: Model
+    settings: Settings
     generator: torch.Generator
     voice: Voice
 
@@ -72,6 +82,9 @@ class _Run:
         bounds = self.schedule.first, self.schedule.cap(number)
         model.limits = advance_limits(model.limits, result.averages, self.geometry.area, bounds)
         update_references(model, result, self.geometry)
+        if self.schedule.seeded and number == self.schedule.seeding:
+            seed_classes(self.data, poses, model, self.geometry, self.settings.seeds, self.generator)
+            return
         alive = torch.isfinite(model.log_prior)
         missing = self.schedule.active(number) - int(alive.sum())
         empty = (~alive).nonzero()[:, 0].tolist()[: max(0, missing)]

@@ -2,8 +2,9 @@
 
 The halves of a class are aligned to one reference, which makes them agree in whatever the reference holds, be it noise. But a
 shell the reference does not hold is aligned by the others alone: there the halves agree only if the particles do. So each class
-starts with a few shells, and the next ones are taken when the halves agree in them significantly. The resolution where that
-ends is free of the bias; the shells the start was made with are not, and are never counted as resolution.
+starts with a few shells, and the next one is taken when the halves agree significantly a little further out: not in the very
+next shells, into which the mask (whose transform is as wide as the particle is narrow) carries what the reference knows. The
+resolution where that ends is free of the bias; the shells of the start are not, and are never counted as resolution.
 """
 
 import math
@@ -19,6 +20,8 @@ _AGREED = 0.3
 _LOST = 0.1
 _SIGMAS = 3.0
 _WINDOW = 2
+_STEP = 2
+"""Shells a class gains in a round at most."""
 
 
 def ring_correlations(averages: FoldAverages) -> Tensor:
@@ -33,24 +36,30 @@ def advance_limits(limits: Tensor, averages: FoldAverages, area: float, bounds: 
 
     Args:
         limits: those the alignment was made with.
-        area: fraction of the box inside the mask: so many coefficients are independent.
+        area: fraction of the box inside the mask: so many coefficients are independent, and so far the mask mixes them.
         bounds: the limit every class starts with, and the one none may pass now.
     """
     lowest, highest = bounds
     disc = averages.disc
     cross, first, second = correlate_halves(averages)
     advanced = limits.clone()
-    for _ in range(_WINDOW):
-        shells = advanced[:, None] + torch.arange(1, _WINDOW + 1, device=limits.device)
+    gap = unmixed_distance(area)
+    for _ in range(_STEP):
+        shells = advanced[:, None] + torch.arange(gap, gap + _WINDOW, device=limits.device)
         inside = shells <= disc.radius
         index = shells.clamp(max=disc.radius)
         agreed, number = _pool(cross, first, second, index, inside, disc, area)
         enough = (agreed > torch.maximum(torch.full_like(agreed, _AGREED), _SIGMAS / number.sqrt())) & inside[:, 0]
-        advanced = torch.where(enough & (advanced < limits + _WINDOW), advanced + 1, advanced)
+        advanced = torch.where(enough & (advanced < limits + _STEP), advanced + 1, advanced)
     top = torch.stack([limits - 1, limits], dim=1).clamp(min=0)
     held, _ = _pool(cross, first, second, top, torch.ones_like(top, dtype=torch.bool), disc, area)
     advanced = torch.where(held < _LOST, limits - 1, advanced)
     return advanced.clamp(lowest, highest)
+
+
+def unmixed_distance(area: float) -> int:
+    """Shells between two that a round mask with this part of the box's area does not mix: 1.5 over its diameter, at least 2."""
+    return max(2, math.ceil(1.5 / (1.1 * math.sqrt(4 * area / math.pi))))
 
 
 def _pool(
@@ -66,9 +75,9 @@ def _pool(
 
 
 def first_shells(extent: float, most: int) -> int:
-    """Shells a class starts with: details of a quarter of the particle's diameter.
+    """Shells a class starts with: details of a sixth of the particle's diameter.
 
     Args:
         extent: diameter of the particle as a fraction of the box.
     """
-    return max(3, min(most, math.ceil(4 / extent)))
+    return max(3, min(most, math.ceil(6 / extent)))

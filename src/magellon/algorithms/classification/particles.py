@@ -60,3 +60,8 @@ class Poses:
     def unknown(cls, count: int) -> "Poses":
         zero = torch.zeros(count)
         return cls(torch.full((count,), -1), zero, torch.zeros(count, 2), zero.clone(), zero.clone())
+
+    def put(self, members: Tensor, found: tuple[Tensor, ...]) -> None:
+        """Take on what was found of some particles: one tensor for each field, in their order, on any device."""
+        for mine, new in zip((self.klass, self.psi, self.shift, self.weight, self.gain), found, strict=True):
+            mine[members] = new.cpu()

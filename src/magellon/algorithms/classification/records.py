@@ -7,6 +7,7 @@ from torch import Tensor
 
 from magellon.algorithms.classification.disc import Disc
 from magellon.algorithms.classification.particles import Poses
+from magellon.algorithms.classification.seeding import Seeds
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Settings:
     classes: int
     rounds: int = 25
     seed: int = 0
-    threads: int = 1
-    device: str = "cpu"
+    seeds: Seeds = "can"
+    """How the first classes are found: by the autoencoder, at random, or by splitting alone."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from magellon.algorithms.classification.sampling import Sampling, make_sampling
 from magellon.algorithms.motion.parallel import map_in_order
 
 BATCH = 128
-_AHEAD = 3
+_AHEAD = 6
 """Shells beyond the references that are averaged too, to see whether they may be taken next."""
 
 
@@ -80,13 +80,14 @@ def run_round(
             fit = fit_batch(batch, references[fold], search)
             sums.add(batch, fit)
             best = fit.best
-            found.append((fit.klass[best], sampling.angles[fit.angle[best]], fit.shift[best], fit.weight[best], fit.gain))
+            gain = fit.gain - (batch.transfer * references[fold].allowance[fit.klass[best]]).sum(1)
+            found.append((fit.klass[best], sampling.angles[fit.angle[best].cpu()], fit.shift[best], fit.weight[best], gain))
         return fold, members, sums, tuple(torch.cat(each) for each in zip(*found, strict=True))
 
     done = 0
     for fold, members, sums, found in map_in_order(work, chunks, geometry.threads):
         totals[fold].merge(sums)
-        poses.klass[members], poses.psi[members], poses.shift[members], poses.weight[members], poses.gain[members] = found
+        poses.put(members, found)
         done += len(members)
         tick(done / len(index))
     return RoundResult(average_folds(totals, sampling.angles), sampling)
@@ -132,8 +133,10 @@ def prepare_references(model: Model, fold: int, sampling: Sampling, wide: Disc) 
     turned = turn_references(references, sampling.disc, sampling.angles)
     power = sampling.disc.shell_sums(references.abs() ** 2)
     loss = model.uncertainty[fold][:, :shells]
-    power = power - torch.nn.functional.pad(loss, (0, shells - loss.shape[1])) * sampling.disc.counts
-    return References(turned, torch.nn.functional.pad(power, (0, wide.radius + 1 - shells)), model.log_prior)
+    allowance = torch.nn.functional.pad(loss, (0, shells - loss.shape[1])) * sampling.disc.counts
+    pad = (0, wide.radius + 1 - shells)
+    power, allowance = (torch.nn.functional.pad(each, pad) for each in (power - allowance, allowance))
+    return References(turned, power, allowance, model.log_prior)
 
 
 def update_references(model: Model, result: RoundResult, geometry: Geometry) -> Tensor:

@@ -7,6 +7,10 @@ from torch import Tensor
 
 _PER_CLASS = 150
 """Particles of each class that early rounds look at."""
+_SEEDING = 4
+"""The round after which the classes are seeded."""
+_COARSE = 4
+"""Classes before that."""
 _FULL = 2
 """Rounds at the end that look at every particle."""
 
@@ -24,10 +28,18 @@ class Schedule:
     """Shells that are compared at most."""
     growing: bool = True
     """Begin with one class and split; otherwise all classes are there from the start."""
+    seeded: bool = False
+    """Find all classes at once in round `seeding`, from the particles as the few classes until then have aligned them."""
 
     def active(self, number: int) -> int:
         """Classes there should be after round `number`."""
-        return min(self.classes, 2**number) if self.growing else self.classes
+        if not self.growing or (self.seeded and number >= self.seeding):
+            return self.classes
+        return min(self.classes, 1 << min(number, 30), _COARSE if self.seeded else self.classes)
+
+    @property
+    def seeding(self) -> int:
+        return min(_SEEDING, max(self.rounds // 3, 1))
 
     @property
     def settled(self) -> int:

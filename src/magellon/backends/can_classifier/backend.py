@@ -1,7 +1,6 @@
 """`two_d_classification/can-classifier`: particles to class averages, STAR files and a gallery."""
 
 from magellon.algorithms.classification.classify import classify
-from magellon.algorithms.classification.disc import draw_images
 from magellon.algorithms.classification.records import Settings, Voice
 from magellon.algorithms.motion.parallel import single_threaded_kernels
 from magellon.backends.can_classifier.loading import load_particles
@@ -11,7 +10,7 @@ from magellon.backends.can_classifier.plan import make_plan
 from magellon.backends.can_classifier.source import StackFinder, check_boxes
 from magellon.backends.can_classifier.start import read_start
 from magellon.backends.can_classifier.tables import read_particle_tables
-from magellon.backends.can_classifier.verdict import judge_classes, sorted_averages
+from magellon.backends.can_classifier.verdict import judge_classes
 from magellon.contracts import (
     TWO_D_CLASSIFICATION,
     Backend,
@@ -26,7 +25,7 @@ _READING = 0.15
 
 
 class CanClassifier(Backend[ClassificationInput, CanClassifierParams, ClassificationOutput]):
-    """Multi-reference alignment with classes that grow by splitting, and a selection of those that show particles."""
+    """Seeds from a convolutional autoencoder (CAN), multi-reference alignment (MRA), and a selection of the good classes."""
 
     contract = TWO_D_CLASSIFICATION
     name = "can-classifier"
@@ -48,13 +47,12 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
                 context,
                 lambda part, message: context.progress(0.01 + (_READING - 0.01) * part, message),
             )
-            settings = Settings(params.classes, params.rounds, context.seed, context.threads, context.device)
+            settings = Settings(params.classes, params.rounds, context.seed, params.seeds)
             voice = Voice(
                 lambda part, message: context.progress(_READING + (0.97 - _READING) * part, message),
                 lambda message: context.log.info("%s", message),
             )
             found = classify(loaded.data, plan.geometry, settings, read_start(input.start, plan), voice)
-            verdict = judge_classes(found, plan.box, params)
-            averages = draw_images(sorted_averages(found, verdict), found.disc, plan.box.size).cpu().numpy()
-        finding = Finding(table, tuple(stars), plan, loaded, found, verdict, averages)
+            verdict = judge_classes(found, loaded.data, plan, params)
+        finding = Finding(table, tuple(stars), plan, loaded.rows, found.poses, verdict)
         return write_output(finding, input.folders, params, context)

@@ -15,8 +15,9 @@ _TEXT = 30
 _KEPT, _ASIDE = (60, 170, 90), (190, 60, 60)
 
 
-def write_gallery(path: Path, averages: NDArray[np.float32], verdict: Verdict) -> None:
+def write_gallery(path: Path, verdict: Verdict) -> None:
     """Each average with its own contrast, its number, particles, resolution and quality; a green frame: selected, red: not."""
+    averages = verdict.averages
     count = len(averages)
     columns = min(COLUMNS, count)
     rows = -(-count // columns)

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from magellon.algorithms.classification.records import Classification
+from magellon.algorithms.classification.particles import Poses
 from magellon.backends.can_classifier import results
 from magellon.backends.can_classifier.gallery import write_gallery
-from magellon.backends.can_classifier.loading import Loaded
 from magellon.backends.can_classifier.params import CanClassifierParams
 from magellon.backends.can_classifier.plan import Plan
 from magellon.backends.can_classifier.tables import ParticleTable
-from magellon.backends.can_classifier.verdict import Verdict, renumber
+from magellon.backends.can_classifier.verdict import Verdict, find_selected
 from magellon.contracts import Classes, ClassificationOutput, Context
 from magellon.io.mrc import MrcStackWriter
 
@@ -30,11 +29,11 @@ class Finding:
     table: ParticleTable
     stars: tuple[Path, ...]
     plan: Plan
-    loaded: Loaded
-    found: Classification
+    rows: NDArray[np.int64]
+    """(n,) of the table that are usable."""
+    poses: Poses
+    """(n,)"""
     verdict: Verdict
-    averages: NDArray[np.float32]
-    """(K, box, box) in the order of the verdict."""
 
 
 def write_output(
@@ -43,20 +42,25 @@ def write_output(
     """Write all files into the working folder."""
     folder, box, verdict = context.workdir, finding.plan.box, finding.verdict
     with MrcStackWriter(folder / results.AVERAGES, box.size, box.pixel_size) as writer:
-        for average in finding.averages:
+        for average in verdict.averages:
             writer.append(average)
     results.write_class_table(folder / results.CLASSES, verdict, folders)
-    write_gallery(folder / GALLERY, finding.averages, verdict)
+    write_gallery(folder / GALLERY, verdict)
     assignment = assign_rows(finding)
     distance = params.minimum_distance
     distance = _DUPLICATE_PART * finding.plan.diameter if distance is None else distance
-    kept = results.find_kept(finding.table, assignment, verdict, distance)
-    columns = results.format_columns(assignment, verdict.junk)
+    selected = np.zeros(len(finding.table), dtype=bool)
+    selected[finding.rows] = find_selected(verdict, params)
+    kept = selected & ~results.find_repeated(finding.table, assignment, selected, distance)
+    columns = results.format_columns(assignment)
     writer_of = results.ParticleWriter(finding.stars, finding.table, columns, results.Names(folders), box.size)
     count = writer_of.write(folder / results.ALL, None)
     context.progress(0.99, "particles written")
     writer_of.write(folder / results.KEPT, kept)
-    context.log.info("%d of %d particles kept, in %d classes", kept.sum(), count, verdict.selected.sum())
+    context.log.info(
+        "%d of %d particles kept, in %d of %d classes; %d left out as the same as another",
+        kept.sum(), count, verdict.selected.sum(), len(verdict.selected), (selected & ~kept).sum(),
+    )  # fmt: skip
     good = verdict.resolution[verdict.selected]
     return ClassificationOutput(
         classes=Classes(
@@ -74,14 +78,16 @@ def write_output(
 
 def assign_rows(finding: Finding) -> results.Assignment:
     """What was found, for every row of the table; unusable ones are in class 0 where they lay before."""
-    table, rows, poses = finding.table, finding.loaded.rows, finding.found.poses
+    table, rows, poses = finding.table, finding.rows, finding.poses
     extent = finding.plan.box.size * finding.plan.box.pixel_size
     klass = np.zeros(len(table), dtype=np.int64)
     psi, probability, gain = (np.zeros(len(table)) for _ in range(3))
+    junk = np.ones(len(table))
     origin = table.origin.astype(np.float64)
-    klass[rows] = renumber(finding.found, finding.verdict)
+    klass[rows] = finding.verdict.klass
+    junk[rows] = finding.verdict.particle_junk
     angle = poses.psi.double().numpy()
     psi[rows] = np.where(angle > 180, angle - 360, angle)
     origin[rows] += poses.shift.double().numpy() * extent
     probability[rows], gain[rows] = poses.weight.double().numpy(), poses.gain.double().numpy()
-    return results.Assignment(klass, psi, origin, probability, gain)
+    return results.Assignment(klass, psi, origin, probability, gain, junk)

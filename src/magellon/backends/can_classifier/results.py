@@ -40,25 +40,24 @@ class Assignment:
     """Of the best class and pose."""
     gain: NDArray[np.float64]
     """Log-likelihood over that of no particle."""
+    junk: NDArray[np.float64]
+    """Probability; 1 for those not usable."""
 
 
-def find_kept(table: ParticleTable, assignment: Assignment, verdict: Verdict, distance: float) -> NDArray[np.bool_]:
-    """(n,) True for particles of selected classes that are no duplicate of a better one once centred.
-
-    Args:
-        distance: Å.
-    """
-    selected = np.concatenate([[False], verdict.selected])[assignment.klass]
+def find_repeated(
+    table: ParticleTable, assignment: Assignment, chosen: NDArray[np.bool_], distance: float
+) -> NDArray[np.bool_]:
+    """(n,) True for chosen particles that, once centred, lie closer than `distance` (Å) to a better chosen one."""
+    repeated = np.zeros(len(table), dtype=bool)
     pixel = np.array([group.micrograph_pixel_size for group in table.groups])[table.group]
     centre = np.floor(table.place) * pixel[:, None] - assignment.origin
-    centre = np.where(np.isnan(table.place), np.nan, centre)
-    known = np.flatnonzero(selected & ~np.isnan(centre).any(1))
+    known = np.flatnonzero(chosen & ~np.isnan(centre).any(1))
     if distance > 0 and len(known):
         # Micrographs side by side, so that all are looked at in one go.
-        apart = np.nanmax(np.abs(centre[known])) * 4 + 10 * distance
+        apart = np.abs(centre[known]).max() * 4 + 10 * distance
         coordinates = centre[known] + np.stack([table.micrograph[known] * apart, np.zeros(len(known))], axis=1)
-        selected[known[find_duplicates(coordinates, assignment.gain[known], distance)]] = False
-    return selected
+        repeated[known[find_duplicates(coordinates, assignment.gain[known], distance)]] = True
+    return repeated
 
 
 def write_class_table(path: Path, verdict: Verdict, folders: Mapping[str, str]) -> None:
@@ -66,7 +65,7 @@ def write_class_table(path: Path, verdict: Verdict, folders: Mapping[str, str]) 
     name = _place(folders, CATEGORY, AVERAGES)
     total = max(int(verdict.occupancy.sum()), 1)
     columns = {
-        "rlnReferenceImage": [f"{number:06d}@{name}" for number in range(1, len(verdict.order) + 1)],
+        "rlnReferenceImage": [f"{number:06d}@{name}" for number in range(1, len(verdict.occupancy) + 1)],
         "rlnClassDistribution": (verdict.occupancy / total).tolist(),
         "rlnEstimatedResolution": verdict.resolution.tolist(),
         "rlnClassScore": verdict.quality.tolist(),
@@ -115,9 +114,8 @@ class ParticleWriter:
         return StarTable({label: fresh.get(label) or [given[label][k] for k in kept] for label in labels})
 
 
-def format_columns(assignment: Assignment, junk: NDArray[np.float64]) -> dict[str, list[str]]:
+def format_columns(assignment: Assignment) -> dict[str, list[str]]:
     """The columns a classification adds, as text."""
-    probability = np.concatenate([[1.0], junk])[assignment.klass]
     return {
         "rlnClassNumber": [str(number) for number in assignment.klass.tolist()],
         "rlnAnglePsi": _format(assignment.psi),
@@ -125,7 +123,7 @@ def format_columns(assignment: Assignment, junk: NDArray[np.float64]) -> dict[st
         "rlnOriginYAngst": _format(assignment.origin[:, 0]),
         "rlnMaxValueProbDistribution": _format(assignment.probability),
         "rlnLogLikeliContribution": _format(assignment.gain),
-        "magellonJunkProbability": _format(probability),
+        "magellonJunkProbability": _format(assignment.junk),
     }
 
 

@@ -1,4 +1,4 @@
-"""Which classes are kept, and what is said of each."""
+"""Which classes and particles are kept, and what is said of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magellon.algorithms.classification.preparation import Box
+from magellon.algorithms.classification.disc import draw_images
+from magellon.algorithms.classification.particles import ParticleData
+from magellon.algorithms.classification.quality import Evidence, judge, measure_signal
 from magellon.algorithms.classification.records import Classification
 from magellon.backends.can_classifier.params import CanClassifierParams
+from magellon.backends.can_classifier.plan import Plan
 from magellon.contracts import BadInput
+
+_NOTHING_SHOWN = 4
+"""Part of the diameter that a class resolves of which no detail is proven."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of each class (K,), largest first."""
+    """Of each class (K,), largest first, and each usable particle (n,)."""
 
-    order: NDArray[np.int64]
-    """Class of the computation that became number 1, 2, ... of the result."""
+    averages: NDArray[np.float32]
+    """(K, box, box)"""
     occupancy: NDArray[np.int64]
     """Particles that fit best there."""
     resolution: NDArray[np.float64]
@@ -28,41 +34,64 @@ class Verdict:
     junk: NDArray[np.float64]
     """Probability."""
     selected: NDArray[np.bool_]
+    klass: NDArray[np.int64]
+    """(n,) number of its class, from 1."""
+    particle_junk: NDArray[np.float64]
+    """(n,) probability."""
 
 
-def judge_classes(found: Classification, box: Box, params: CanClassifierParams) -> Verdict:
+def judge_classes(found: Classification, data: ParticleData, plan: Plan, params: CanClassifierParams) -> Verdict:
     """Sort classes by occupancy and decide which to keep.
 
     Raises:
         BadInput: `select` or `reject` names a class that does not exist.
     """
-    counts = np.bincount(found.poses.klass.numpy(), minlength=len(found.averages))
-    order = np.lexsort((np.arange(len(counts)), -counts))
+    counts = torch.bincount(found.poses.klass, minlength=len(found.averages))
+    order = torch.argsort(counts, descending=True, stable=True)
     order = order[counts[order] > 0]
     check_numbers(params.select, len(order), "select")
     check_numbers(params.reject, len(order), "reject")
-    limits = found.limits.cpu().numpy()[order]
-    resolution = box.size * box.pixel_size / limits
-    junk = np.where(limits <= found.first, 1.0, 0.1)
-    chosen = junk < params.threshold if params.threshold > 0 else junk < 0
+    place = torch.zeros(len(counts), dtype=torch.long)
+    place[order] = torch.arange(len(order))
+    klass = place[found.poses.klass]
+    limits = found.limits.cpu()[order]
+    extent = plan.box.size * plan.box.pixel_size
+    resolution = torch.where(limits > found.first, extent / limits, plan.diameter / _NOTHING_SHOWN)
+    averages = draw_images(found.averages.cpu()[order], found.disc.to("cpu"), plan.box.size)
+    disc = plan.disc.to("cpu")
+    signal, coefficients = measure_signal(
+        data.power, data.noise[data.group], disc.counts, limits[klass], float((plan.box.mask() ** 2).mean())
+    )
+    evidence = Evidence(
+        averages, klass, found.poses.gain, signal, coefficients, resolution.float(), plan.box.pixel_size, plan.diameter
+    )
+    judged = judge(evidence)
+    junk = judged.class_junk.double().numpy()
     numbers = np.arange(1, len(order) + 1)
-    chosen = (chosen | np.isin(numbers, params.select)) & ~np.isin(numbers, params.reject)
-    return Verdict(order, counts[order], resolution, 1 - junk, junk, chosen)
+    forced = np.isin(numbers, params.select)
+    selected = ((junk < params.threshold) | forced) & ~np.isin(numbers, params.reject)
+    return Verdict(
+        averages=averages.numpy(),
+        occupancy=counts[order].numpy(),
+        resolution=resolution.double().numpy(),
+        quality=judged.quality.double().numpy(),
+        junk=junk,
+        selected=selected,
+        klass=klass.numpy() + 1,
+        particle_junk=judged.particle_junk.double().numpy(),
+    )
+
+
+def find_selected(verdict: Verdict, params: CanClassifierParams) -> NDArray[np.bool_]:
+    """(n,) particles of selected classes that are no junk themselves; of classes selected by number, all."""
+    index = verdict.klass - 1
+    chosen: NDArray[np.bool_] = verdict.selected[index] & (
+        (verdict.particle_junk < params.threshold) | np.isin(verdict.klass, params.select)
+    )
+    return chosen
 
 
 def check_numbers(numbers: Sequence[int], most: int, name: str) -> None:
     wrong = [number for number in numbers if not 1 <= number <= most]
     if wrong:
         raise BadInput(f"{name}: there is no class {wrong[0]}; the classes are 1 to {most}")
-
-
-def renumber(found: Classification, verdict: Verdict) -> NDArray[np.int64]:
-    """The number, from 1, of each particle's class."""
-    numbers = np.zeros(len(found.averages), dtype=np.int64)
-    numbers[verdict.order] = np.arange(1, len(verdict.order) + 1)
-    klass: NDArray[np.int64] = numbers[found.poses.klass.numpy()]
-    return klass
-
-
-def sorted_averages(found: Classification, verdict: Verdict) -> torch.Tensor:
-    return found.averages[torch.from_numpy(verdict.order)]

@@ -13,7 +13,7 @@ from magellon.io.star import StarTable, read_star, write_star
 from magellon.testing import check_backend
 from magellon.testing.examples import PIXEL_SIZE, make_shape_particles
 
-PARAMS = CanClassifierParams(classes=3, diameter=44.0, rounds=6)
+PARAMS = CanClassifierParams(classes=3, diameter=44.0, rounds=6, seeds="splitting")
 
 
 def as_input(*particles: Particles) -> ClassificationInput:
@@ -37,7 +37,8 @@ def floats(table: StarTable, label: str) -> np.ndarray:
 
 def test_shapes_are_told_apart_and_aligned(tmp_path: Path) -> None:
     particles = make_shape_particles(tmp_path / "in", noise=0.5)
-    output = check_backend(CanClassifier, as_input(particles), PARAMS, workdir=tmp_path / "out")
+    params = CanClassifierParams(classes=5, diameter=44.0, rounds=6)
+    output = check_backend(CanClassifier, as_input(particles), params, workdir=tmp_path / "out")
     assert isinstance(output, ClassificationOutput)
     found = read_star(output.all_particles)["particles"]
     truth = read_star(tmp_path / "in" / "truth.star")["particles"]
@@ -67,7 +68,10 @@ def test_kept_particles_are_those_of_selected_classes(tmp_path: Path) -> None:
     found, kept = read_star(output.all_particles)["particles"], read_star(output.particles)["particles"]
     selected = read_star(output.classes.table)["model_classes"].ints("rlnSelected")
     assert selected[:2] == [1, 0]
-    expected = [n for n, k in zip(found["rlnImageName"], found.ints("rlnClassNumber"), strict=True) if k and selected[k - 1]]
+    junk = floats(found, "magellonJunkProbability")
+    rows = zip(found["rlnImageName"], found.ints("rlnClassNumber"), junk, strict=True)
+    expected = [name for name, k, chance in rows if k == 1 or (selected[k - 1] and chance < 0.5)]
+    assert 0 < len(expected) < 60
     assert kept["rlnImageName"] == expected
     assert output.kept == len(expected)
 

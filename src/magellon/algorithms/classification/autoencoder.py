@@ -1,0 +1,104 @@
+"""CAN: a convolutional autoencoder that learns, from the particles of a run, what makes their views differ.
+
+A network with a narrow middle cannot reproduce noise, which no two particles share: what it keeps of an image is what many
+images have in common. It sees particles turned upright, low-passed and weighted by their CTFs, as otherwise it would spend its
+few numbers on rotation, defocus and background. (Hinton & Salakhutdinov 2006, Science 313, 504.)
+"""
+
+import torch
+from torch import Tensor, nn
+
+_BATCH = 64
+_EPOCHS = 15
+_FEWEST, _MOST = 60, 300
+"""Gradient steps."""
+_RATE = 3e-3
+_LATENT = 16
+_TRIES = 5
+
+
+class Autoencoder(nn.Module):
+    """Images (n, 1, side, side), side a multiple of 8, to a few numbers and back."""
+
+    def __init__(self, side: int, latent: int = _LATENT) -> None:
+        super().__init__()
+        small = side // 8
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 2, 1), nn.SiLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.SiLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.SiLU(),
+            nn.Flatten(), nn.Linear(32 * small * small, latent),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, 32 * small * small), nn.SiLU(), nn.Unflatten(1, (32, small, small)),
+            nn.ConvTranspose2d(32, 16, 4, 2, 1), nn.SiLU(), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.SiLU(),
+            nn.ConvTranspose2d(8, 1, 4, 2, 1),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        restored: Tensor = self.decoder(self.encoder(images))
+        return restored
+
+
+def embed_images(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Train on images (n, h, w) and return their codes (n, latent).
+
+    The weights begin with numbers of the generator, on the CPU, so that they do not depend on the device.
+    """
+    side = -(-images.shape[-1] // 8) * 8
+    margin = side - images.shape[-1]
+    before = margin // 2
+    padded = nn.functional.pad(images, (before, margin - before, before, margin - before))[:, None]
+    padded = (padded - padded.mean(0)) / padded.std().clamp(min=1e-12)
+    network = Autoencoder(side).to(images.device)
+    _initialise(network, generator)
+    steps = min(max(_EPOCHS * len(padded) // _BATCH, _FEWEST), _MOST)
+    optimiser = torch.optim.Adam(network.parameters(), lr=_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    with torch.enable_grad():
+        for _ in range(steps):
+            index = torch.randint(len(padded), (min(_BATCH, len(padded)),), generator=generator).to(images.device)
+            batch = padded[index]
+            loss = nn.functional.mse_loss(network(batch), batch)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        codes: Tensor = torch.cat([network.encoder(part) for part in torch.split(padded, 1024)])
+    return codes
+
+
+def _initialise(network: nn.Module, generator: torch.Generator) -> None:
+    with torch.no_grad():
+        for weights in network.parameters():
+            if weights.ndim == 1:
+                weights.zero_()
+                continue
+            fan = weights[0].numel() if weights.ndim > 1 else 1
+            weights.copy_(torch.randn(weights.shape, generator=generator) / fan**0.5)
+
+
+def cluster(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """k-means, the best of a few from k-means++ seeds (Arthur & Vassilvitskii 2007): (n,) labels 0..count-1."""
+    points = points.double()
+    tries = [_cluster_once(points, count, generator) for _ in range(_TRIES)]
+    return min(tries, key=lambda each: each[0])[1]
+
+
+def _cluster_once(points: Tensor, count: int, generator: torch.Generator, rounds: int = 30) -> tuple[float, Tensor]:
+    """The summed squared distances, and the labels."""
+    centres = points[torch.randint(len(points), (1,), generator=generator).to(points.device)]
+    for _ in range(count - 1):
+        distance = _distances(points, centres).amin(1).clamp(min=0)
+        chance = (distance.cumsum(0) / distance.sum().clamp(min=1e-30)).cpu()
+        draw = torch.rand(1, generator=generator, dtype=torch.float64)
+        centres = torch.cat([centres, points[int(torch.searchsorted(chance, draw).clamp(max=len(points) - 1))][None]])
+    for _ in range(rounds):
+        share = nn.functional.one_hot(_distances(points, centres).argmin(1), count).double()
+        number = share.sum(0)
+        centres = torch.where(number[:, None] > 0, share.T @ points / number.clamp(min=1)[:, None], centres)
+    nearest, labels = _distances(points, centres).min(1)
+    return float(nearest.sum()), labels
+
+
+def _distances(points: Tensor, centres: Tensor) -> Tensor:
+    return (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)
