@@ -11,6 +11,8 @@ from pathlib import Path
 from benchmarks.table import Row, format_markdown, write_table
 
 STEPS = (
+    "square_detection",
+    "hole_detection",
     "motion_correction",
     "ctf_estimation",
     "fft",

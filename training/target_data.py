@@ -32,6 +32,8 @@ def draw_picture(rng: np.random.Generator, what: str, shape: tuple[int, int]) ->
     """A picture as float32 and its objects of any size."""
     low, high = SIZES[what]
     wide = (low * 0.75, high * 1.3)
+    if rng.random() < 0.25:  # what there is of large things at too fine a scale, and of small ones at too coarse a scale
+        wide = (high * 1.3, high * 8) if rng.random() < 0.8 else (low * 0.3, low * 0.75)
     other = rng.random() < (0.04 if what == "holes" else 0.12)
     if (what == "holes") != other:
         scene = draw_hole_scene(rng, shape, wide)

@@ -9,7 +9,7 @@ from magellon.cli.acquisition import MovieOptions, OpticsOptions
 from magellon.cli.run.inputs import find_items
 from magellon.cli.run.names import name_micrograph, name_uniquely
 from magellon.cli.run.request import Beside, Request
-from magellon.contracts import CtfInput, ExtractionInput, MotionInput, PickingInput
+from magellon.contracts import CtfInput, ExtractionInput, HoleInput, MotionInput, PickingInput, SquareInput
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc
 from magellon.io.star import write_star
@@ -210,3 +210,27 @@ def test_missing_files_and_none_are_said(tmp_path: Path) -> None:
         find_items(ask("fft", tmp_path / "gone.mrc"))
     with pytest.raises(BadInput, match="no files"):
         find_items(ask("fft"))
+
+
+def test_pictures_of_a_grid_need_no_pixel_size(tmp_path: Path) -> None:
+    picture = tmp_path / "square.png"
+    picture.write_bytes(b"")
+    [item] = find_items(ask("hole_detection", picture))
+    assert isinstance(item.input, HoleInput)
+    assert (item.name, item.input.image.pixel_size, item.input.image.stage) == ("square", None, None)
+    atlas = make_mrc(tmp_path / "atlas.mrc", 9000.0)
+    [item] = find_items(ask("square_detection", atlas))
+    assert isinstance(item.input, SquareInput)
+    assert item.input.image.pixel_size == 9000.0
+    [item] = find_items(ask("square_detection", atlas, optics=OpticsOptions(pixel_size=8500.0)))
+    assert isinstance(item.input, SquareInput)
+    assert item.input.image.pixel_size == 8500.0
+
+
+def test_the_place_of_a_picture_is_read_from_what_lies_beside(tmp_path: Path) -> None:
+    atlas = make_mrc(tmp_path / "atlas.mrc", 9000.0)
+    (tmp_path / "atlas.mrc.mdoc").write_text("PixelSpacing = 8800\n\n[ZValue = 0]\nStagePosition = 12.5 -30.25\nStageZ = 4.5\n")
+    [item] = find_items(ask("square_detection", atlas))
+    assert isinstance(item.input, SquareInput)
+    image = item.input.image
+    assert (image.pixel_size, image.stage, image.stage_z) == (8800.0, (12.5, -30.25), 4.5)

@@ -50,6 +50,8 @@ class Targets:
     lattice: FoundLattice | None
     size: float
     """That most have; 0 when there are none."""
+    solid: bool = False
+    """Whether the lattice is to be trusted."""
 
     def __len__(self) -> int:
         return len(self.score)
@@ -79,8 +81,8 @@ def arrange_targets(found: Candidates, calibration: Calibration, threshold: floa
         nothing = found.take(np.zeros(len(found), dtype=np.bool_))
         return Targets(nothing, nothing.heat, np.zeros((0, 2), np.int64), np.zeros(0, np.bool_), None, 0.0)
     found = keep_size(found, size)
-    targets, solid = _lay_on_lattice(found, size)
-    score = score_targets(targets, solid, calibration)
+    targets = _lay_on_lattice(found, size)
+    score = score_targets(targets, calibration)
     targets = replace(targets, score=score)
     order = np.argsort(-score, kind="stable")
     return targets.take(order[score[order] >= threshold])
@@ -92,14 +94,14 @@ def _tame(image: torch.Tensor) -> torch.Tensor:
     return (image.double() / highest).float() if highest > 1e8 or 0 < highest < 1e-8 else image.float()
 
 
-def _lay_on_lattice(found: Candidates, size: float) -> tuple[Targets, bool]:
-    """The candidates with their places in the lattice, one per node; and whether the lattice is to be trusted."""
+def _lay_on_lattice(found: Candidates, size: float) -> Targets:
+    """The candidates with their places in the lattice, one per node."""
     points = np.stack([found.x, found.y], axis=1).astype(np.float64)
     sure = found.heat > SURE_HEAT
     lattice = fit_lattice(points[sure], found.heat[sure].astype(np.float64))
     if lattice is None or min(np.hypot(*lattice.a), np.hypot(*lattice.b)) < 1.02 * size:
         none = np.zeros(len(found), dtype=np.bool_)
-        return Targets(found, found.heat, np.zeros((len(found), 2), np.int64), none, None, size), False
+        return Targets(found, found.heat, np.zeros((len(found), 2), np.int64), none, None, size)
     index, distance = lattice.locate(points)
     placed = distance < _OFF * min(np.hypot(*lattice.a), np.hypot(*lattice.b))
     placed &= _has_neighbours(index, placed & sure)
@@ -108,7 +110,7 @@ def _lay_on_lattice(found: Candidates, size: float) -> tuple[Targets, bool]:
     first[order[np.unique(index[order], axis=0, return_index=True)[1]]] = True
     keep = first | ~placed
     solid = bool(placed[sure].sum() >= SOLID_COUNT and placed[sure].mean() >= SOLID_SHARE)
-    return Targets(found.take(keep), found.heat[keep], index[keep], placed[keep], lattice, size), solid
+    return Targets(found.take(keep), found.heat[keep], index[keep], placed[keep], lattice, size, solid)
 
 
 def _has_neighbours(index: NDArray[np.int64], sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -120,11 +122,11 @@ def _has_neighbours(index: NDArray[np.int64], sure: NDArray[np.bool_]) -> NDArra
     return enough
 
 
-def score_targets(targets: Targets, solid: bool, calibration: Calibration) -> Floats:
+def score_targets(targets: Targets, calibration: Calibration) -> Floats:
     """The chance of each to be real."""
     heat = np.clip(targets.found.heat, 1e-4, 1 - 1e-4)
     logit = calibration.slope * np.log(heat / (1 - heat)) + calibration.offset
-    if solid:
+    if targets.solid:
         logit = logit + np.where(targets.placed, calibration.on_lattice, calibration.off_lattice)
     score: Floats = (1 / (1 + np.exp(-logit))).astype(np.float32)
     return score

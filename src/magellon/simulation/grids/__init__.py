@@ -8,6 +8,7 @@ from magellon.simulation.grids.atlas import AtlasScene, draw_atlas_scene, render
 from magellon.simulation.grids.camera import CameraSettings, draw_camera, record_image
 from magellon.simulation.grids.holes import HoleScene, draw_hole_scene, render_holes
 from magellon.simulation.grids.lattice import GridLattice
+from magellon.simulation.grids.score import TargetMatch, match_targets
 from magellon.simulation.grids.truth import HOLE_KINDS, SQUARE_KINDS, HoleTruth, SquareTruth
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "HoleScene",
     "HoleTruth",
     "SquareTruth",
+    "TargetMatch",
     "draw_atlas_scene",
     "draw_camera",
     "draw_hole_scene",
+    "match_targets",
     "record_image",
     "render_atlas",
     "render_holes",

@@ -178,6 +178,8 @@ def _draw_debris(rng: np.random.Generator, scene: HoleScene) -> Floats:
     across, amount = scene.diameter, scene.debris
     cells = scene.shape[0] * scene.shape[1] / across**2
     depth = np.zeros(scene.shape, dtype=np.float32)
+    if amount == 0:
+        return depth
     small = min(rng.poisson(amount * min(0.5 * cells, 40)), 80)
     depth += np.float32(rng.uniform(0.5, 3)) * draw_clusters(
         rng, scene.shape, small, max(across * rng.uniform(0.05, 0.25), 1.5)

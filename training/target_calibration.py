@@ -1,0 +1,93 @@
+"""Turn what the networks think into chances: `python -m training.target_calibration squares|holes`.
+
+The whole detection runs on simulated pictures that were not trained on; a logistic regression from the network's heat and the
+lattice's word to right or wrong is written into the network's file. Takes about two minutes of one core.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from magellon.algorithms.targets.candidates import NetworkFacts
+from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
+from magellon.backends.ptolemy.networks import TargetNetwork
+from magellon.io.network import open_network
+from magellon.simulation.grids import draw_atlas_scene, draw_hole_scene, match_targets, render_atlas, render_holes
+from training.targets import FOLDER
+
+SEED = 4000
+PRIOR = np.array([1.0, 0.0, 1.5, -3.0])
+WEIGHT = 0.3
+"""Of the prior, so that what did not occur in the pictures keeps a sensible value."""
+
+
+def draw_sample(rng: np.random.Generator, what: str) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """A picture, and centres, sizes and visibility of what is in it."""
+    shape = (int(rng.integers(300, 576)), int(rng.integers(300, 576)))
+    if what == "holes":
+        image, holes = render_holes(draw_hole_scene(rng, shape, (8, 150)))
+        return image, (holes.centres, 2 * holes.radius, holes.visible)
+    image, squares = render_atlas(draw_atlas_scene(rng, shape, (10, 200)))
+    return image, (squares.centres, squares.side, squares.visible)
+
+
+def describe(targets: Targets) -> np.ndarray:
+    """(n, 4): what the regression looks at."""
+    heat = np.clip(targets.found.heat, 1e-4, 1 - 1e-4)
+    solid = np.full(len(heat), targets.solid)
+    return np.stack([np.log(heat / (1 - heat)), np.ones_like(heat), solid & targets.placed, solid & ~targets.placed], axis=1)
+
+
+def fit(looks: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Logistic regression with a normal prior around `PRIOR`, by Newton's steps."""
+    weights = PRIOR.copy()
+    for _ in range(30):
+        chance = 1 / (1 + np.exp(-looks @ weights))
+        slope = looks.T @ (right - chance) - WEIGHT * (weights - PRIOR)
+        curve = (looks * (chance * (1 - chance))[:, None]).T @ looks + WEIGHT * np.eye(4)
+        weights = weights + np.linalg.solve(curve, slope)
+    return weights
+
+
+def calibrate(what: str, path: Path, count: int) -> None:
+    torch.set_num_threads(1)
+    network = open_network(path)
+    facts = json.loads(network.metadata["targets"])
+    facts.pop("calibration", None)
+    read = NetworkFacts(facts["stride"], tuple(facts["kinds"]), (facts["sizes"][0], facts["sizes"][1]), facts["angled"])
+    predict = TargetNetwork(network, read, Calibration())
+    rng = np.random.default_rng(SEED)
+    looks, right, weight = [], [], []
+    for _ in range(count):
+        image, (centres, size, visible) = draw_sample(rng, what)
+        targets = gather_targets(torch.from_numpy(image), predict, read, Calibration(), 0.0)
+        found = np.stack([targets.found.x, targets.found.y], axis=1)
+        match = match_targets(found, centres, size, visible, (image.shape[0], image.shape[1]))
+        looks.append(describe(targets)[match.counts])
+        right.append((match.true >= 0)[match.counts])
+        weight.append(match.missed)
+    weights = fit(np.concatenate(looks), np.concatenate(right).astype(float))
+    found_share = 1 - sum(weight) / max(sum(map(np.sum, right)) + sum(weight), 1)
+    print(f"{what}: {np.round(weights, 3)}; {found_share:.3f} of what can be seen is among the candidates")
+    facts["calibration"] = {key: round(float(value), 4) for key, value in zip(asdict(Calibration()), weights, strict=True)}
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {"targets": json.dumps(facts)})
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("holes", "squares"))
+    parser.add_argument("--network", type=Path, help="by default the one in the backend's folder")
+    parser.add_argument("--count", type=int, default=80, help="pictures")
+    options = parser.parse_args()
+    calibrate(options.what, options.network or FOLDER / f"{options.what}.onnx", options.count)
+
+
+if __name__ == "__main__":
+    main()
