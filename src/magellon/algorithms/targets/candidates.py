@@ -142,19 +142,29 @@ def merge(parts: list[Candidates]) -> Candidates:
 
 
 def choose_size(candidates: Candidates) -> float | None:
-    """The size that most of what was found has, as squares of a grid and holes of a film are of one size. None: nothing found.
+    """The size that most of what was found has, as squares of a grid and holes of a film do. None: nothing found."""
+    sizes = rank_sizes(candidates, 1)
+    return sizes[0][0] if sizes else None
 
-    Each counts by how sure the network is and by how far it reaches, so that specks cannot outvote holes.
+
+def rank_sizes(candidates: Candidates, count: int) -> list[tuple[float, float]]:
+    """The `count` sizes that most have, at least 0.8 octaves apart, each with its weight; the weightiest first.
+
+    Each candidate counts by how sure the network is and by how far it reaches, so that specks cannot outvote holes.
     """
     sure = candidates.heat > 0.25
-    if not sure.any():
-        return None
     place = np.log2(candidates.size[sure])
     weight = candidates.heat[sure] ** 3 * candidates.size[sure] ** 0.7
-    near = np.abs(place[:, None] - place[None]) < 0.2
-    best = int(np.argmax(near @ weight))
-    members = near[best]
-    return float(2 ** np.average(place[members], weights=weight[members]))
+    sizes: list[tuple[float, float]] = []
+    while len(sizes) < count and len(place):
+        steps = np.arange(place.min() - 0.2, place.max() + 0.25, 0.05)
+        total = (np.abs(place[None] - steps[:, None]) < 0.2) @ weight
+        members = np.abs(place - steps[int(np.argmax(total))]) < 0.2
+        size = float(np.average(place[members], weights=weight[members]))
+        sizes.append((2**size, float(total.max())))
+        rest = np.abs(place - size) > 0.8
+        place, weight = place[rest], weight[rest]
+    return sizes
 
 
 def keep_size(candidates: Candidates, size: float, octaves: float = 0.4) -> Candidates:

@@ -12,9 +12,9 @@ from magellon.algorithms.targets.candidates import (
     Floats,
     NetworkFacts,
     Predict,
-    choose_size,
     find_candidates,
     keep_size,
+    rank_sizes,
 )
 from magellon.algorithms.targets.lattice import FoundLattice, fit_lattice
 
@@ -22,6 +22,10 @@ SURE_HEAT = 0.35
 """Of candidates that a lattice is made of."""
 SOLID_COUNT, SOLID_SHARE = 8, 0.7
 """So many of the sure candidates, and such a share of them, lie on a lattice that speaks for and against others."""
+_SIZES = 3
+"""That are tried."""
+_LATTICE_BONUS = 3.0
+"""Times that a size counts whose targets lie on a lattice."""
 _OFF = 0.2
 """Farthest from a node that belongs to it, relative to the pitch."""
 
@@ -75,17 +79,19 @@ def gather_targets(
 
 
 def arrange_targets(found: Candidates, calibration: Calibration, threshold: float) -> Targets:
-    """The targets among candidates."""
-    size = choose_size(found)
-    if size is None:
+    """The targets among candidates: those of the size that has most of them, above all if they lie on a lattice."""
+    best, most = None, 0.0
+    for size, weight in rank_sizes(found, _SIZES):
+        targets = _lay_on_lattice(keep_size(found, size), size)
+        weight *= _LATTICE_BONUS if targets.solid else 1
+        if best is None or weight > most:
+            best, most = targets, weight
+    if best is None:
         nothing = found.take(np.zeros(len(found), dtype=np.bool_))
         return Targets(nothing, nothing.heat, np.zeros((0, 2), np.int64), np.zeros(0, np.bool_), None, 0.0)
-    found = keep_size(found, size)
-    targets = _lay_on_lattice(found, size)
-    score = score_targets(targets, calibration)
-    targets = replace(targets, score=score)
+    score = score_targets(best, calibration)
     order = np.argsort(-score, kind="stable")
-    return targets.take(order[score[order] >= threshold])
+    return replace(best, score=score).take(order[score[order] >= threshold])
 
 
 def _tame(image: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,14 @@
 """The holes of a film in a medium-magnification picture."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
+from magellon.algorithms.targets.edges import refine_circles
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
 from magellon.algorithms.targets.lattice import FoundLattice
 
@@ -59,6 +60,8 @@ def describe_holes(
     image: torch.Tensor, targets: Targets, kinds: tuple[str, ...], calibration: Calibration, threshold: float
 ) -> FoundHoles:
     """Measure targets that are holes, and rank them."""
+    x, y, radius = refine_circles(image, targets.found.x, targets.found.y, settle_sizes(targets) / 2)
+    targets = replace(targets, found=replace(targets.found, x=x, y=y, size=2 * radius))
     radius = settle_sizes(targets) / 2
     bright, film = measure_brightness(image, targets, radius)
     good_share = targets.found.kinds[:, kinds.index("good")]

@@ -1,13 +1,14 @@
 """The squares of a grid in a low-magnification picture."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
+from magellon.algorithms.targets.edges import refine_squares
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
 from magellon.algorithms.targets.holes import read_points, settle_sizes
 from magellon.algorithms.targets.lattice import FoundLattice
@@ -53,8 +54,10 @@ def find_squares(
         predict: the network that `facts` describes.
     """
     targets = gather_targets(image, predict, facts, calibration, threshold)
-    side = settle_sizes(targets)
     angle = settle_angles(targets)
+    x, y, side = refine_squares(image, targets.found.x, targets.found.y, settle_sizes(targets), angle)
+    targets = replace(targets, found=replace(targets.found, x=x, y=y, size=side))
+    side = settle_sizes(targets)
     bright, share = _measure(image, targets, side, angle)
     good_share = targets.found.kinds[:, facts.kinds.index("good")]
     order = np.argsort(-(targets.score * good_share * share), kind="stable")
