@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
 from magellon.algorithms.targets.candidates import Floats
 from magellon.algorithms.targets.planes import reduce_image
@@ -85,6 +86,28 @@ def refine_squares(image: torch.Tensor, x: Floats, y: Floats, side: Floats, angl
         state = _hold(state, start)
     moved_x, moved_y, half = _unshrink(state, factor)
     return moved_x, moved_y, 2 * half
+
+
+def measure_angle(image: torch.Tensor, x: Floats, y: Floats, side: Floats) -> tuple[float, float]:
+    """The angle of all squares together, degrees in [-45, 45), from the directions of the edges near them; and how much these
+    agree, 0-1: the fourth circular moment of the gradients."""
+    small, factor = _shrink(image, side / 2)
+    down, along = (
+        np.gradient(gaussian_filter(small.astype(np.float64), 1.0)) if min(small.shape) > 1 else (small * 0, small * 0)
+    )
+    near = np.zeros(small.shape, dtype=np.bool_)
+    rows, columns = np.mgrid[: small.shape[0], : small.shape[1]]
+    for cx, cy, reach in zip((x + 0.5) / factor - 0.5, (y + 0.5) / factor - 0.5, 0.62 * side / factor, strict=True):
+        top, left = max(int(cy - reach), 0), max(int(cx - reach), 0)
+        patch = (slice(top, int(cy + reach) + 1), slice(left, int(cx + reach) + 1))
+        distance = np.hypot(rows[patch] - cy, columns[patch] - cx) / reach
+        near[patch] |= (distance > 0.6) & (distance < 1)
+    steep = np.hypot(along, down)[near]
+    if steep.size == 0 or steep.max() == 0:
+        return 0.0, 0.0
+    weight = np.minimum(steep, np.percentile(steep, 95)) ** 2
+    moment = np.sum(weight * np.exp(4j * np.arctan2(down[near], along[near]))) / weight.sum()
+    return float(np.degrees(np.angle(moment)) / 4), float(np.abs(moment))
 
 
 def _shrink(image: torch.Tensor, radius: Floats) -> tuple[Floats, int]:

@@ -105,7 +105,7 @@ def _lay_on_lattice(found: Candidates, size: float) -> Targets:
     points = np.stack([found.x, found.y], axis=1).astype(np.float64)
     sure = found.heat > SURE_HEAT
     lattice = fit_lattice(points[sure], found.heat[sure].astype(np.float64))
-    if lattice is None or min(np.hypot(*lattice.a), np.hypot(*lattice.b)) < 1.02 * size:
+    if lattice is None or min(np.hypot(*lattice.a), np.hypot(*lattice.b)) < 0.9 * size:
         none = np.zeros(len(found), dtype=np.bool_)
         return Targets(found, found.heat, np.zeros((len(found), 2), np.int64), none, None, size)
     index, distance = lattice.locate(points)

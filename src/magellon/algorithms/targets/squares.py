@@ -8,13 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
-from magellon.algorithms.targets.edges import refine_squares
+from magellon.algorithms.targets.edges import measure_angle, refine_squares
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
 from magellon.algorithms.targets.holes import read_points, settle_sizes
 from magellon.algorithms.targets.lattice import FoundLattice
 
-SAME_ANGLE = 7.0
-"""Squares whose measured angle differs from the usual by less have the usual one, degrees."""
+LEAST_PLACED = 6
+"""Squares on a lattice that make its angle theirs."""
+LEAST_SURENESS = 0.1
+"""Of an angle measured on edges."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def find_squares(
         predict: the network that `facts` describes.
     """
     targets = gather_targets(image, predict, facts, calibration, threshold)
-    angle = settle_angles(targets)
+    angle = settle_angles(image, targets)
     x, y, side = refine_squares(image, targets.found.x, targets.found.y, settle_sizes(targets), angle)
     targets = replace(targets, found=replace(targets.found, x=x, y=y, size=side))
     side = settle_sizes(targets)
@@ -80,19 +82,18 @@ def find_squares(
     )
 
 
-def settle_angles(targets: Targets) -> Floats:
-    """Angles, those close to the usual one made equal to it: the bars of a grid are straight."""
+def settle_angles(image: torch.Tensor, targets: Targets) -> Floats:
+    """The angle of all squares, in [-45, 45): that of their lattice, or of their edges; the network's where edges have none."""
     if len(targets) == 0:
         return targets.found.angle
-    turned = np.radians(4 * targets.found.angle.astype(np.float64))
-    usual = math.degrees(math.atan2(float(targets.score @ np.sin(turned)), float(targets.score @ np.cos(turned)))) / 4
-    if targets.lattice is not None and targets.placed.sum() >= 6:
-        of_lattice = (targets.lattice.angle + 45) % 90 - 45
-        if abs((of_lattice - usual + 45) % 90 - 45) < SAME_ANGLE:
-            usual = of_lattice
-    off = np.abs((targets.found.angle - usual + 45) % 90 - 45)
-    settled: Floats = np.where(off < SAME_ANGLE, usual, targets.found.angle).astype(np.float32)
-    return settled
+    if targets.lattice is not None and targets.placed.sum() >= LEAST_PLACED:
+        usual = targets.lattice.angle
+    else:
+        usual, sureness = measure_angle(image, targets.found.x, targets.found.y, targets.found.size)
+        if sureness < LEAST_SURENESS:
+            turned = np.radians(4 * targets.found.angle.astype(np.float64))
+            usual = math.degrees(math.atan2(float(targets.score @ np.sin(turned)), float(targets.score @ np.cos(turned)))) / 4
+    return np.full(len(targets), (usual + 45) % 90 - 45, dtype=np.float32)
 
 
 def place_points(targets: Targets, side: Floats, angle: Floats, points: Floats) -> Floats:

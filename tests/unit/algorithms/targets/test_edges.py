@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from magellon.algorithms.targets.edges import refine_circles, refine_squares
+from magellon.algorithms.targets.edges import measure_angle, refine_circles, refine_squares
 from magellon.simulation.grids import AtlasScene, CameraSettings, GridLattice, HoleScene, render_atlas, render_holes
 
 NOISY = CameraSettings(dose=60.0, bits=16)
@@ -38,6 +38,16 @@ def test_squares_move_onto_the_windows() -> None:
     x, y, side = refine_squares(torch.from_numpy(image), start[:, 0], start[:, 1], np.full(len(start), 38.0), angle)
     assert np.median(np.hypot(x - centres[:, 0], y - centres[:, 1])) < 0.7
     assert np.median(side) == pytest.approx(42, rel=0.04)
+
+
+@pytest.mark.parametrize("angle", [-40.0, 0.0, 12.0, 44.0])
+def test_angle_of_a_few_squares(angle: float) -> None:
+    lattice = GridLattice.make((70.0, 60.0), 110.0, angle)
+    scene = AtlasScene((220, 240), lattice, 75.0, kinds=(1, 0, 0, 0, 0, 0), camera=NOISY)
+    image, truth = render_atlas(scene)
+    found, sureness = measure_angle(torch.from_numpy(image), truth.centres[:, 0], truth.centres[:, 1], truth.side)
+    assert sureness > 0.2
+    assert (found - angle + 45) % 90 - 45 == pytest.approx(0, abs=1.5)
 
 
 def test_nothing_moves_without_edges() -> None:
