@@ -8,7 +8,7 @@ from magellon.cli.run.names import name_uniquely
 from magellon.contracts import GridImage
 from magellon.errors import BadInput
 from magellon.io.epu import read_epu_image
-from magellon.io.mrc_header import read_mrc_header
+from magellon.io.image_header import read_image_header
 from magellon.io.serialem import read_mdoc
 
 
@@ -37,10 +37,10 @@ def find_grid_images(files: Sequence[Path], pixel_size: float | None) -> list[Gr
 
 def _read_header(path: Path) -> float | None:
     """Of an MRC file, where it says one that can be."""
-    if path.suffix.lower() not in (".mrc", ".mrcs", ".map", ".st"):
-        return None
-    size = read_mrc_header(path).pixel_size
-    return size if size is not None and 0.01 < size < 1e6 and size != 1.0 else None  # 1.0: nobody said it
+    try:
+        return read_image_header(path).pixel_size
+    except BadInput:
+        return None  # its own step says what is wrong with it
 
 
 def _read_beside(path: Path) -> _Beside:
@@ -60,15 +60,8 @@ def _read_epu(xml: Path, path: Path) -> _Beside:
     x, y, z = image.stage
     size = None
     if image.pixel_size and image.shape:
-        size = image.pixel_size * image.shape[1] / _read_width(path)
+        size = image.pixel_size * image.shape[1] / read_image_header(path).width
     return _Beside(size, (x, y) if x is not None and y is not None else None, z)
-
-
-def _read_width(path: Path) -> int:
-    """Of the picture, which EPU keeps smaller than the detector."""
-    from magellon.io.grid_image import read_grid_image
-
-    return int(read_grid_image(path).shape[1])
 
 
 def _read_serialem(mdoc: Path) -> _Beside:
