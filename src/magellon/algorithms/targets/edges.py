@@ -12,21 +12,39 @@ from magellon.algorithms.targets.planes import reduce_image
 _RAYS, _STEPS = 40, 31
 _REACH = 0.4
 """How far inside and outside of the given edge is looked, relative to the radius or half side."""
-_ROUNDS = 3
+_ROUNDS = 5
 _FINE = 12.0
 """Radius or half side in pixels at which edges are measured: finer is noise."""
+_ODD = 0.12
+"""Difference in size from most that shows that a circle has gone astray."""
 _FARTHEST = 0.3
 """A centre never moves by more, relative to the radius or half side."""
 
 
-def refine_circles(image: torch.Tensor, x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats, Floats]:
+def refine_circles(
+    image: torch.Tensor, x: Floats, y: Floats, radius: Floats, *, keep_radius: bool = False
+) -> tuple[Floats, Floats, Floats]:
     """Circles laid on the steepest fall of brightness around them; where there is none they stay as they are.
+
+    A circle that comes out of another size than most is laid again, at their size.
 
     Args:
         image: (height, width) of finite values.
+        keep_radius: only move them.
     """
     if len(x) == 0:
         return x, y, radius
+    moved = _fit_circles(image, x, y, radius, keep_radius)
+    usual = np.float32(np.median(moved[2]))
+    odd = np.abs(moved[2] / usual - 1) > _ODD
+    if odd.any() and not keep_radius:
+        again = _fit_circles(image, x[odd], y[odd], np.full(int(odd.sum()), usual), True)
+        for values, corrected in zip(moved, again, strict=True):
+            values[odd] = corrected
+    return moved
+
+
+def _fit_circles(image: torch.Tensor, x: Floats, y: Floats, radius: Floats, keep_radius: bool) -> tuple[Floats, Floats, Floats]:
     small, factor = _shrink(image, radius)
     turn = np.linspace(0, 2 * math.pi, _RAYS, endpoint=False)
     design = np.stack([np.ones(_RAYS), np.cos(turn), np.sin(turn)], axis=1)
@@ -44,7 +62,7 @@ def refine_circles(image: torch.Tensor, x: Floats, y: Floats, radius: Floats) ->
         normal = np.einsum("nr,ri,rj->nij", weight, design, design) + 1e-3 * np.eye(3) * (weight.sum(1)[:, None, None] + 1e-9)
         moved = np.einsum("nr,ri,nr->ni", weight, design, (place - 1) * state[:, 2, None])
         change = np.linalg.solve(normal, moved[..., None])[..., 0]
-        state[:, 2] += change[:, 0]
+        state[:, 2] += 0 if keep_radius else change[:, 0]
         state[:, :2] += change[:, 1:]
         state = _hold(state, start)
     return _unshrink(state, factor)
