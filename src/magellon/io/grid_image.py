@@ -39,7 +39,7 @@ def read_grid_image(path: Path | str) -> NDArray[np.float32]:
         raise BadInput(f"{path}: shape {image.shape} is no picture")
     require_finite(image, str(path))
     with np.errstate(over="ignore"):
-        values: NDArray[np.float32] = np.ascontiguousarray(image, dtype=np.float32)
+        values: NDArray[np.float32] = np.require(image, dtype=np.float32, requirements=["C", "W"])
     require_finite(values, str(path))
     return values
 

@@ -26,6 +26,8 @@ _SIZES = 3
 """That are tried."""
 _LATTICE_BONUS = 3.0
 """Times that a size counts whose targets lie on a lattice."""
+_FAR = 0.05
+"""Distance from a node that may be an error of the edges, relative to the size."""
 _OFF = 0.2
 """Farthest from a node that belongs to it, relative to the pitch."""
 
@@ -92,6 +94,25 @@ def arrange_targets(found: Candidates, calibration: Calibration, threshold: floa
     score = score_targets(best, calibration)
     order = np.argsort(-score, kind="stable")
     return replace(best, score=score).take(order[score[order] >= threshold])
+
+
+def settle_places(targets: Targets) -> Targets:
+    """The lattice fitted again to centres that were measured, and those of its targets that lie far off put on their nodes.
+
+    Far is three times as far as most, so that a bent lattice keeps its bends.
+    """
+    if not targets.solid:
+        return targets
+    points = np.stack([targets.found.x, targets.found.y], axis=1).astype(np.float64)
+    lattice = fit_lattice(points[targets.placed], targets.score[targets.placed].astype(np.float64))
+    if lattice is None:
+        return targets
+    index, distance = lattice.locate(points)
+    usual = float(np.median(distance[targets.placed]))
+    far = targets.placed & (distance > max(3 * usual, _FAR * targets.size))
+    points[far] = lattice.place(index[far])
+    x, y = points.astype(np.float32).T
+    return replace(targets, found=replace(targets.found, x=x, y=y), index=index, lattice=lattice)
 
 
 def _tame(image: torch.Tensor) -> torch.Tensor:

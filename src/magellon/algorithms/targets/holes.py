@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import refine_circles
-from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
+from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
 from magellon.algorithms.targets.lattice import FoundLattice
 
 SAME_SIZE = 0.12
@@ -61,7 +61,7 @@ def describe_holes(
 ) -> FoundHoles:
     """Measure targets that are holes, and rank them."""
     x, y, radius = refine_circles(image, targets.found.x, targets.found.y, settle_sizes(targets) / 2)
-    targets = replace(targets, found=replace(targets.found, x=x, y=y, size=2 * radius))
+    targets = settle_places(replace(targets, found=replace(targets.found, x=x, y=y, size=2 * radius)))
     radius = settle_sizes(targets) / 2
     bright, film = measure_brightness(image, targets, radius)
     good_share = targets.found.kinds[:, kinds.index("good")]
@@ -90,12 +90,13 @@ def describe_holes(
 
 
 def settle_sizes(targets: Targets) -> Floats:
-    """Sizes, those close to the usual one made equal to it: the grid's maker made them so."""
+    """Sizes, those on the lattice or close to the usual one made equal to it: the grid's maker made them so."""
     size = targets.found.size
     if len(size) == 0:
         return size
     usual = np.float32(np.median(size[targets.score >= np.median(targets.score)]))
-    settled: Floats = np.where(np.abs(size / usual - 1) < SAME_SIZE, usual, size).astype(np.float32)
+    same = (np.abs(size / usual - 1) < SAME_SIZE) | (targets.placed & targets.solid)
+    settled: Floats = np.where(same, usual, size).astype(np.float32)
     return settled
 
 

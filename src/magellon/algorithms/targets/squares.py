@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import measure_angle, refine_squares
-from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
+from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
 from magellon.algorithms.targets.holes import read_points, settle_sizes
 from magellon.algorithms.targets.lattice import FoundLattice
 
@@ -58,8 +58,8 @@ def find_squares(
     targets = gather_targets(image, predict, facts, calibration, threshold)
     angle = settle_angles(image, targets)
     x, y, side = refine_squares(image, targets.found.x, targets.found.y, settle_sizes(targets), angle)
-    targets = replace(targets, found=replace(targets.found, x=x, y=y, size=side))
-    side = settle_sizes(targets)
+    targets = settle_places(replace(targets, found=replace(targets.found, x=x, y=y, size=side)))
+    side, angle = settle_sizes(targets), settle_angles(image, targets)
     bright, share = _measure(image, targets, side, angle)
     good_share = targets.found.kinds[:, facts.kinds.index("good")]
     order = np.argsort(-(targets.score * good_share * share), kind="stable")
