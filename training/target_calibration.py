@@ -1,7 +1,7 @@
 """Turn what the networks think into chances: `python -m training.target_calibration squares|holes`.
 
-The whole detection runs on simulated pictures that were not trained on; a logistic regression from the network's heat and the
-lattice's word to right or wrong is written into the network's file. Takes about two minutes of one core.
+The whole detection runs on simulated pictures not trained on. What is written into the network's file is a logistic regression
+from its heat and the lattice's word to right or wrong, and a small model of the kinds. Takes about a minute of one core.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import torch
 
 from magellon.algorithms.targets.candidates import NetworkFacts
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
+from magellon.algorithms.targets.holes import look_at_holes
+from magellon.algorithms.targets.squares import look_at_squares
 from magellon.backends.ptolemy.networks import TargetNetwork
 from magellon.io.network import open_network
 from magellon.simulation.grids import draw_atlas_scene, draw_hole_scene, match_targets, render_atlas, render_holes
@@ -26,14 +28,14 @@ WEIGHT = 0.3
 """Of the prior, so that what did not occur in the pictures keeps a sensible value."""
 
 
-def draw_sample(rng: np.random.Generator, what: str) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """A picture, and centres, sizes and visibility of what is in it."""
+def draw_sample(rng: np.random.Generator, what: str) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """A picture, and centres, sizes, visibility and kinds of what is in it."""
     shape = (int(rng.integers(300, 576)), int(rng.integers(300, 576)))
     if what == "holes":
         image, holes = render_holes(draw_hole_scene(rng, shape, (8, 150)))
-        return image, (holes.centres, 2 * holes.radius, holes.visible)
+        return image, (holes.centres, 2 * holes.radius, holes.visible, holes.kind)
     image, squares = render_atlas(draw_atlas_scene(rng, shape, (10, 200)))
-    return image, (squares.centres, squares.side, squares.visible)
+    return image, (squares.centres, squares.side, squares.visible, squares.kind)
 
 
 def describe(targets: Targets) -> np.ndarray:
@@ -54,27 +56,68 @@ def fit(looks: np.ndarray, right: np.ndarray) -> np.ndarray:
     return weights
 
 
+def fit_kinds(looks: np.ndarray, sort: np.ndarray, kinds: int, width: int = 24) -> dict[str, list]:
+    """One hidden layer by gradient descent on all targets at once; what `KindModel` is made of.
+
+    Every fifth target is held back and tells how well it does.
+    """
+    torch.manual_seed(0)
+    mean, scale = looks.mean(0), looks.std(0) + 1e-3
+    normed = np.clip((looks - mean) / scale, -5, 5)
+    x = torch.from_numpy(np.concatenate([normed, np.ones((len(normed), 1))], axis=1)).float()
+    y = torch.from_numpy(sort)
+    held = torch.arange(len(y)) % 5 == 0
+    share = torch.bincount(y, minlength=kinds).float().clamp(min=1)
+    weight = (share.sum() / share).sqrt()
+    hidden = (0.3 * torch.randn(x.shape[1], width)).requires_grad_()
+    out = (0.3 * torch.randn(width + 1, kinds)).requires_grad_()
+    optimizer = torch.optim.AdamW([hidden, out], lr=0.02, weight_decay=0.01)
+
+    def answer() -> torch.Tensor:
+        inner = torch.tanh(x @ hidden)
+        return torch.cat([inner, torch.ones(len(inner), 1)], dim=1) @ out
+
+    for _ in range(600):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(answer()[~held], y[~held], weight=weight).backward()
+        optimizer.step()
+    right = (answer().argmax(1) == y)[held].float().mean()
+    print(
+        f"{len(y)} targets: {float(right):.3f} of the kinds are right; the commonest is {float(share.max() / share.sum()):.3f}"
+    )
+    parts = {"mean": mean, "scale": scale, "hidden": hidden.detach().numpy(), "out": out.detach().numpy()}
+    return {key: np.round(value.astype(float), 4).tolist() for key, value in parts.items()}
+
+
 def calibrate(what: str, path: Path, count: int) -> None:
     torch.set_num_threads(1)
     network = open_network(path)
     facts = json.loads(network.metadata["targets"])
     facts.pop("calibration", None)
+    facts.pop("kind_model", None)
     read = NetworkFacts(facts["stride"], tuple(facts["kinds"]), (facts["sizes"][0], facts["sizes"][1]), facts["angled"])
     predict = TargetNetwork(network, read, Calibration())
     rng = np.random.default_rng(SEED)
     looks, right, weight = [], [], []
+    seen, sort = [], []
     for _ in range(count):
-        image, (centres, size, visible) = draw_sample(rng, what)
+        image, (centres, size, visible, kind) = draw_sample(rng, what)
         targets = gather_targets(torch.from_numpy(image), predict, read, Calibration(), 0.0)
         found = np.stack([targets.found.x, targets.found.y], axis=1)
         match = match_targets(found, centres, size, visible, (image.shape[0], image.shape[1]))
         looks.append(describe(targets)[match.counts])
         right.append((match.true >= 0)[match.counts])
         weight.append(match.missed)
+        real = (match.true >= 0) & match.counts
+        kept = targets.take(targets.found.heat > 0.3)
+        look = (look_at_holes if what == "holes" else look_at_squares)(torch.from_numpy(image), kept)
+        seen.append(look[real[targets.found.heat > 0.3]])
+        sort.append(kind[match.true[real & (targets.found.heat > 0.3)]])
     weights = fit(np.concatenate(looks), np.concatenate(right).astype(float))
     found_share = 1 - sum(weight) / max(sum(map(np.sum, right)) + sum(weight), 1)
     print(f"{what}: {np.round(weights, 3)}; {found_share:.3f} of what can be seen is among the candidates")
     facts["calibration"] = {key: round(float(value), 4) for key, value in zip(asdict(Calibration()), weights, strict=True)}
+    facts["kind_model"] = fit_kinds(np.concatenate(seen), np.concatenate(sort), len(facts["kinds"]))
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {"targets": json.dumps(facts)})
     path.write_bytes(model.SerializeToString(deterministic=True))

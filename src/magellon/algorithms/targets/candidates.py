@@ -154,7 +154,7 @@ def rank_sizes(candidates: Candidates, count: int) -> list[tuple[float, float]]:
     """
     sure = candidates.heat > 0.25
     place = np.log2(candidates.size[sure])
-    weight = candidates.heat[sure] ** 3 * candidates.size[sure] ** 0.7
+    weight = candidates.heat[sure] ** 4 * candidates.size[sure]
     sizes: list[tuple[float, float]] = []
     while len(sizes) < count and len(place):
         steps = np.arange(place.min() - 0.2, place.max() + 0.25, 0.05)

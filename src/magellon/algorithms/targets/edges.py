@@ -56,7 +56,7 @@ def _fit_circles(image: torch.Tensor, x: Floats, y: Floats, radius: Floats, keep
         across = state[:, 0, None, None] + reach * np.cos(turn)[:, None]
         down = state[:, 1, None, None] + reach * np.sin(turn)[:, None]
         values, inside = _sample(small, across, down)
-        values = sum(np.roll(values, shift, axis=1) for shift in (-1, 0, 1)) / 3
+        values = (np.roll(values, -1, axis=1) + values + np.roll(values, 1, axis=1)) / 3
         place, weight = _find_fall(values, steps)
         weight = weight * inside.all(axis=2)
         normal = np.einsum("nr,ri,rj->nij", weight, design, design) + 1e-3 * np.eye(3) * (weight.sum(1)[:, None, None] + 1e-9)
@@ -120,7 +120,7 @@ def measure_angle(image: torch.Tensor, x: Floats, y: Floats, side: Floats) -> tu
         patch = (slice(top, int(cy + reach) + 1), slice(left, int(cx + reach) + 1))
         distance = np.hypot(rows[patch] - cy, columns[patch] - cx) / reach
         near[patch] |= (distance > 0.6) & (distance < 1)
-    steep = np.hypot(along, down)[near]
+    steep = np.asarray(np.hypot(along, down))[near]
     if steep.size == 0 or steep.max() == 0:
         return 0.0, 0.0
     weight = np.minimum(steep, np.percentile(steep, 95)) ** 2

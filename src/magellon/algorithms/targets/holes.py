@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import refine_circles
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
+from magellon.algorithms.targets.kinds import KindModel, describe_looks
 from magellon.algorithms.targets.lattice import FoundLattice
 
 SAME_SIZE = 0.12
@@ -45,15 +46,39 @@ class FoundHoles:
 
 
 def find_holes(
-    image: torch.Tensor, predict: Predict, facts: NetworkFacts, calibration: Calibration, threshold: float = 0.5
+    image: torch.Tensor,
+    predict: Predict,
+    facts: NetworkFacts,
+    calibration: Calibration,
+    threshold: float = 0.5,
+    model: KindModel | None = None,
 ) -> FoundHoles:
     """All holes of a picture (height, width) of finite values whose score is at least `threshold`.
 
     Args:
         predict: the network that `facts` describes.
+        model: tells kinds better than the network alone.
     """
     targets = gather_targets(image, predict, facts, calibration, threshold)
-    return describe_holes(image, targets, facts.kinds, calibration, threshold)
+    return describe_holes(image, sort_holes(image, targets, model), facts.kinds, calibration, threshold)
+
+
+def sort_holes(image: torch.Tensor, targets: Targets, model: KindModel | None) -> Targets:
+    """The same with the kinds that the model gives."""
+    if model is None:
+        return targets
+    return replace(targets, found=replace(targets.found, kinds=model(look_at_holes(image, targets))))
+
+
+def look_at_holes(image: torch.Tensor, targets: Targets) -> Floats:
+    """What each of them looks like, for a `KindModel`."""
+    radius = (settle_sizes(targets) / 2)[:, None]
+    across, down = sample_spiral(160)
+    turn = np.linspace(0, 2 * math.pi, 48, endpoint=False)
+    x, y = targets.found.x[:, None], targets.found.y[:, None]
+    inside = np.stack([x + 0.8 * radius * across, y + 0.8 * radius * down], axis=-1)
+    around = np.stack([x + 1.35 * radius * np.cos(turn), y + 1.35 * radius * np.sin(turn)], axis=-1)
+    return describe_looks(image, inside, around, targets.size, targets.found.kinds)
 
 
 def describe_holes(

@@ -11,6 +11,7 @@ from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import measure_angle, refine_squares
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
 from magellon.algorithms.targets.holes import read_points, settle_sizes
+from magellon.algorithms.targets.kinds import KindModel, describe_looks
 from magellon.algorithms.targets.lattice import FoundLattice
 
 LEAST_PLACED = 6
@@ -48,14 +49,22 @@ class FoundSquares:
 
 
 def find_squares(
-    image: torch.Tensor, predict: Predict, facts: NetworkFacts, calibration: Calibration, threshold: float = 0.5
+    image: torch.Tensor,
+    predict: Predict,
+    facts: NetworkFacts,
+    calibration: Calibration,
+    threshold: float = 0.5,
+    model: KindModel | None = None,
 ) -> FoundSquares:
     """All squares of a picture (height, width) of finite values whose score is at least `threshold`.
 
     Args:
         predict: the network that `facts` describes.
+        model: tells kinds better than the network alone.
     """
     targets = gather_targets(image, predict, facts, calibration, threshold)
+    if model is not None:
+        targets = replace(targets, found=replace(targets.found, kinds=model(look_at_squares(image, targets))))
     angle = settle_angles(image, targets)
     x, y, side = refine_squares(image, targets.found.x, targets.found.y, settle_sizes(targets), angle)
     targets = settle_places(replace(targets, found=replace(targets.found, x=x, y=y, size=side)))
@@ -80,6 +89,19 @@ def find_squares(
         np.array([each == "good" for each in kind], dtype=np.bool_) & (share > 0.6),
         targets.lattice,
     )
+
+
+def look_at_squares(image: torch.Tensor, targets: Targets) -> Floats:
+    """What each of them looks like, for a `KindModel`."""
+    angle, side = settle_angles(image, targets), settle_sizes(targets)
+    line = np.linspace(-0.82, 0.82, 18)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    grid = grid[np.argsort(np.abs(grid).max(axis=1), kind="stable")]
+    edge = np.linspace(-0.8, 0.8, 12)
+    rim = np.concatenate([np.stack(pair, axis=-1) for pair in ((edge, 0 * edge + 1.2), (0 * edge + 1.2, edge))])
+    inside = place_points(targets, side, angle, grid)
+    around = place_points(targets, side, angle, np.concatenate([rim, -rim]))
+    return describe_looks(image, inside, around, targets.size, targets.found.kinds)
 
 
 def settle_angles(image: torch.Tensor, targets: Targets) -> Floats:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.targets.gather import Calibration, arrange_targets
-from magellon.algorithms.targets.holes import FoundHoles, describe_holes, find_holes
+from magellon.algorithms.targets.holes import FoundHoles, describe_holes, find_holes, sort_holes
 from magellon.backends.ptolemy.networks import TargetNetwork, open_target_network
 from magellon.backends.ptolemy.original import rank_holes, segment_holes
 from magellon.backends.ptolemy.overlay import Overlay
@@ -75,10 +75,10 @@ def _find(image: NDArray[np.float32], network: TargetNetwork, params: HoleParams
     """By our network, or by the user's segmenter."""
     pixels = torch.from_numpy(image)
     if params.segmenter is None:
-        return find_holes(pixels, network, network.facts, network.calibration, params.threshold)
+        return find_holes(pixels, network, network.facts, network.calibration, params.threshold, network.model)
     kinds = network.facts.kinds
     found = segment_holes(image, params.segmenter, len(kinds), context.threads, context.device)
-    targets = arrange_targets(found, Calibration(), params.threshold)
+    targets = sort_holes(pixels, arrange_targets(found, Calibration(), params.threshold), network.model)
     return describe_holes(pixels, targets, kinds, Calibration(), params.threshold)
 
 

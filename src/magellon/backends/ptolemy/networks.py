@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import NetworkFacts
 from magellon.algorithms.targets.gather import Calibration
+from magellon.algorithms.targets.kinds import KindModel
 from magellon.errors import BadInput
 from magellon.io.network import Network, open_network
 
@@ -26,6 +27,7 @@ class TargetNetwork:
     network: Network
     facts: NetworkFacts
     calibration: Calibration
+    model: KindModel | None = None
 
     def __call__(self, planes: Floats) -> Floats:
         maps = self.network(planes)[0]
@@ -45,7 +47,9 @@ def open_target_network(name: str, threads: int, device: str) -> TargetNetwork:
     try:
         facts: dict[str, Any] = json.loads(network.metadata["targets"])
         read = NetworkFacts(facts["stride"], tuple(facts["kinds"]), (facts["sizes"][0], facts["sizes"][1]), facts["angled"])
-        return TargetNetwork(network, read, Calibration(**facts.get("calibration", {})))
+        parts = {key: np.array(value) for key, value in facts.get("kind_model", {}).items()}
+        model = KindModel(**parts) if parts else None
+        return TargetNetwork(network, read, Calibration(**facts.get("calibration", {})), model)
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise BadInput(f"{network.path}: no network that finds targets: {error}") from error
 

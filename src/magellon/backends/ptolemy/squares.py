@@ -35,7 +35,8 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
         image = read_grid_image(input.image.path)
         network = open_target_network("squares", context.threads, context.device)
         context.progress(0.1, "looking")
-        squares = find_squares(torch.from_numpy(image), network, network.facts, network.calibration, params.threshold)
+        pixels, facts = torch.from_numpy(image), network.facts
+        squares = find_squares(pixels, network, facts, network.calibration, params.threshold, network.model)
         if params.classifier is not None:
             context.progress(0.5, "ranking")
             squares = rank_squares(squares, image, params.classifier, context.threads, context.device)
