@@ -102,7 +102,7 @@ def calibrate(what: str, path: Path, count: int) -> None:
     seen, sort = [], []
     for _ in range(count):
         image, (centres, size, visible, kind) = draw_sample(rng, what)
-        targets = gather_targets(torch.from_numpy(image), predict, read, Calibration(), 0.0)
+        targets = gather_targets(torch.from_numpy(image), predict, read, Calibration(alone=0.0), 0.0)
         found = np.stack([targets.found.x, targets.found.y], axis=1)
         match = match_targets(found, centres, size, visible, (image.shape[0], image.shape[1]))
         looks.append(describe(targets)[match.counts])
@@ -116,7 +116,7 @@ def calibrate(what: str, path: Path, count: int) -> None:
     weights = fit(np.concatenate(looks), np.concatenate(right).astype(float))
     found_share = 1 - sum(weight) / max(sum(map(np.sum, right)) + sum(weight), 1)
     print(f"{what}: {np.round(weights, 3)}; {found_share:.3f} of what can be seen is among the candidates")
-    facts["calibration"] = {key: round(float(value), 4) for key, value in zip(asdict(Calibration()), weights, strict=True)}
+    facts["calibration"] = {key: round(float(value), 4) for key, value in zip(asdict(Calibration()), weights, strict=False)}
     facts["kind_model"] = fit_kinds(np.concatenate(seen), np.concatenate(sort), len(facts["kinds"]))
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {"targets": json.dumps(facts)})

@@ -110,9 +110,9 @@ def measure_angle(image: torch.Tensor, x: Floats, y: Floats, side: Floats) -> tu
     """The angle of all squares together, degrees in [-45, 45), from the directions of the edges near them; and how much these
     agree, 0-1: the fourth circular moment of the gradients."""
     small, factor = _shrink(image, side / 2)
-    down, along = (
-        np.gradient(gaussian_filter(small.astype(np.float64), 1.0)) if min(small.shape) > 1 else (small * 0, small * 0)
-    )
+    if min(small.shape) < 2:
+        return 0.0, 0.0
+    down, along = (np.asarray(each) for each in np.gradient(gaussian_filter(small.astype(np.float64), 1.0)))
     near = np.zeros(small.shape, dtype=np.bool_)
     rows, columns = np.mgrid[: small.shape[0], : small.shape[1]]
     for cx, cy, reach in zip((x + 0.5) / factor - 0.5, (y + 0.5) / factor - 0.5, 0.62 * side / factor, strict=True):

@@ -40,6 +40,8 @@ class Calibration:
     offset: float = 0.0
     on_lattice: float = 1.5
     off_lattice: float = -3.0
+    alone: float = 1.8
+    """Added where there is no lattice to ask, as in close-ups of a hole or two. Set by eye on such pictures, not fitted."""
 
 
 @dataclass(frozen=True)
@@ -155,5 +157,7 @@ def score_targets(targets: Targets, calibration: Calibration) -> Floats:
     logit = calibration.slope * np.log(heat / (1 - heat)) + calibration.offset
     if targets.solid:
         logit = logit + np.where(targets.placed, calibration.on_lattice, calibration.off_lattice)
+    else:
+        logit = logit + calibration.alone
     score: Floats = (1 / (1 + np.exp(-logit))).astype(np.float32)
     return score
