@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from magellon.errors import BadInput
@@ -24,6 +24,11 @@ class Page(BaseModel, Generic[Item]):
 
     items: list[Item]
     next: str | None = Field(None, description="Give it as `cursor` for what follows; null at the end.", examples=[None])
+
+
+def send_record(record: BaseModel) -> Response:
+    """A record as the answer, as it is: for long lists, which the framework would copy and check once more."""
+    return Response(record.model_dump_json(), media_type="application/json")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import select
@@ -11,7 +11,7 @@ from magellon.contracts import Record
 from magellon.platform.people.caller import Caller
 from magellon.platform.people.roles import Role
 from magellon.platform.server.http.files import find_session_file, send_file
-from magellon.platform.server.http.paging import LARGEST_PAGE, Page, Paging
+from magellon.platform.server.http.paging import LARGEST_PAGE, Page, Paging, send_record
 from magellon.platform.server.http.security import Id, require, visible_session
 from magellon.platform.server.http.services import Served, find_services
 from magellon.platform.server.http.states import ShownState
@@ -86,20 +86,16 @@ class Histograms(Record):
     items: tuple[Histogram, ...]
 
 
-@router.get("/sessions/{session_id}/micrographs")
-def list_micrographs(
-    session_id: Session, served: Served, caller: Viewer, query: Annotated[_ListQuery, Query()]
-) -> Page[MicrographView]:
+@router.get("/sessions/{session_id}/micrographs", response_model=Page[MicrographView])
+def list_micrographs(session_id: Session, served: Served, caller: Viewer, query: Annotated[_ListQuery, Query()]) -> Response:
     """Micrographs of a session; filters narrow, `sort` orders."""
     with served.book.ledger.reading() as connection:
         paging = Paging(query.limit, query.cursor)
-        return views.list_micrographs(connection, session_id, paging, query.make_filter(), query.sort)
+        return send_record(views.list_micrographs(connection, session_id, paging, query.make_filter(), query.sort))
 
 
-@router.get("/sessions/{session_id}/histograms")
-def get_histograms(
-    session_id: Session, served: Served, caller: Viewer, query: Annotated[_HistogramQuery, Query()]
-) -> Histograms:
+@router.get("/sessions/{session_id}/histograms", response_model=Histograms)
+def get_histograms(session_id: Session, served: Served, caller: Viewer, query: Annotated[_HistogramQuery, Query()]) -> Response:
     """How the metrics of a session's micrographs are distributed, with the same filters."""
     unknown = [name for name in query.metric if name not in METRICS]
     if unknown:
@@ -107,7 +103,7 @@ def get_histograms(
     with served.book.ledger.reading() as connection:
         names = query.metric or list(METRICS)
         found = views.make_histograms(connection, session_id, query.make_filter(), names, query.bins)
-    return Histograms(items=tuple(found))
+    return send_record(Histograms(items=tuple(found)))
 
 
 @router.get("/micrographs/{micrograph_id}")

@@ -16,7 +16,7 @@ from magellon.platform.people.roles import Role
 from magellon.platform.server.http.acts import note_act
 from magellon.platform.server.http.files import FileView, list_result_files, send_result_file
 from magellon.platform.server.http.log_tail import follow_log, read_log
-from magellon.platform.server.http.paging import LARGEST_PAGE, Page, Paging
+from magellon.platform.server.http.paging import LARGEST_PAGE, Page, Paging, send_record
 from magellon.platform.server.http.security import require, visible_sessions, visible_task
 from magellon.platform.server.http.services import Served, Services
 from magellon.platform.server.http.sse import EventStream, read_last_id
@@ -53,12 +53,12 @@ class TaskQuery(BaseModel):
     cursor: str | None = Field(None, max_length=2000, description="`next` of the page before, with the same filters.")
 
 
-@router.get("")
-def list_tasks(served: Served, caller: Viewer, visible: Visible, query: Annotated[TaskQuery, Query()]) -> Page[TaskView]:
+@router.get("", response_model=Page[TaskView])
+def list_tasks(served: Served, caller: Viewer, visible: Visible, query: Annotated[TaskQuery, Query()]) -> Response:
     """Tasks in the order they were made."""
     wanted = TaskFilter(query.job, query.step, tuple(query.state), query.micrograph, query.session)
     with served.book.ledger.reading() as connection:
-        return views.list_tasks(connection, Paging(query.limit, query.cursor), visible, wanted)
+        return send_record(views.list_tasks(connection, Paging(query.limit, query.cursor), visible, wanted))
 
 
 @router.get("/{task_id}")

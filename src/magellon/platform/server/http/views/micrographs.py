@@ -169,25 +169,21 @@ def get_micrograph(connection: Connection, micrograph_id: int) -> MicrographView
 
 def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]]) -> list[MicrographView]:
     numbers = [row.id for row in rows]
-    steps: dict[int, dict[str, StepState]] = {}
+    steps: dict[int, dict[str, dict[str, Any]]] = {}  # plain: made records of all at once, which is far quicker
     values: dict[int, dict[str, float]] = {}
     for start in range(0, len(numbers), 500):
         part = numbers[start : start + 500]
         query = select(tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.reason, shown_state.label("shown"))
         for row in connection.execute(query.where(tasks.c.job_id == job, tasks.c.item_id.in_(part)).order_by(tasks.c.id)):
-            steps.setdefault(row.item_id, {})[row.step] = StepState.model_construct(
-                task=row.id,
-                state=ShownState(row.shown),
-                reason=row.reason,  # many, and known to be right
-            )
+            steps.setdefault(row.item_id, {})[row.step] = {"task": row.id, "state": row.shown, "reason": row.reason}
         measured = select(metrics).where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).order_by(metrics.c.name)
         for row in connection.execute(measured):
             values.setdefault(row.item_id, {})[row.name] = row.value
     return [
-        MicrographView(
-            id=row.id, session=row.session_id, name=row.name, place=row.place_id, problem=row.problem,
-            metrics=values.get(row.id, {}), steps=steps.get(row.id, {}),
-        )
+        MicrographView.model_validate({
+            "id": row.id, "session": row.session_id, "name": row.name, "place": row.place_id, "problem": row.problem,
+            "metrics": values.get(row.id, {}), "steps": steps.get(row.id, {}),
+        })
         for row in rows
     ]  # fmt: skip
 
