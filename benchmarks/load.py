@@ -203,7 +203,7 @@ def list_slowest(watched: Watched) -> str:
 def run(work: Path, quick: bool) -> list[Row]:
     os.environ["MAGELLON_EXTRA_BACKENDS"] = instant_backends.ALL
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    load = Load(200, 10) if quick else Load(10_000, 10)
+    load = Load(100, 10) if quick else Load(10_000, 10)
     work.mkdir(parents=True, exist_ok=True)
     write_session(work / "load", load.movies)
     watched = asyncio.run(watch_load(work, load))

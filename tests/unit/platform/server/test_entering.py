@@ -89,3 +89,17 @@ def test_more_movies_join_a_job_at_work(
     states = {(row[0], row[2]): row[4] for row in list_tasks(book)}
     assert len(states) == 12 * 2 + 1
     assert states["m12", "motion_correction"] == "pending"
+
+
+def test_others_have_their_turn_between_the_parts(
+    book: Book, submission: Submission, catalogue: dict[str, Description]
+) -> None:
+    async def scenario() -> int:
+        turns = 0
+        working = asyncio.create_task(entering.enter_session(book, submission, find_session(submission), catalogue))
+        while not working.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert asyncio.run(scenario()) >= 6  # three parts come later, entered first and then moved on
