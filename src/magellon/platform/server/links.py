@@ -15,8 +15,8 @@ from magellon.platform.store.files import link_atomically
 from magellon.platform.store.schema import items, jobs, results, tasks
 
 MOVIES_FOLDER = "movies"
-_find_completed = select(tasks.c.job_id, tasks.c.step, tasks.c.category, tasks.c.identity).where(
-    tasks.c.id.in_(bindparam("numbers", expanding=True)), tasks.c.state == "completed"
+_find_by_number = select(tasks.c.job_id, tasks.c.step, tasks.c.category, tasks.c.identity, tasks.c.state).where(
+    tasks.c.id.in_(bindparam("numbers", expanding=True))
 )
 _find_with_outputs = (
     select(tasks.c.step, tasks.c.category, tasks.c.identity, results.c.output)
@@ -29,7 +29,7 @@ def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) 
     """Link the files of tasks that have just been completed."""
     inside = str(book.home.root)
     for part in split(list(task_numbers)):
-        rows = connection.execute(_find_completed, {"numbers": part}).all()
+        rows = [row for row in connection.execute(_find_by_number, {"numbers": part}) if row.state == "completed"]
         outputs = book.fetch_outputs(connection, [row.identity for row in rows])
         for row in rows:
             folder = f"{book.home.sessions}/{book.job(connection, row.job_id).session}"

@@ -41,7 +41,7 @@ _publish = (
 _count_waiting = (
     select(tasks.c.category, tasks.c.backend, jobs.c.priority, func.count().label("number"))
     .join(jobs)
-    .where(tasks.c.state == "pending", tasks.c.published)
+    .where(tasks.c.state == "pending", tasks.c.published.is_(True))
     .group_by(tasks.c.category, tasks.c.backend, jobs.c.priority)
 )
 _find_upstream = select(tasks.c.item_id, tasks.c.step, tasks.c.identity).where(
