@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from magellon.algorithms.denoising.blend import Blend, fit_blend
 from magellon.algorithms.denoising.learning import spectral_error
 from magellon.algorithms.denoising.network import DenoisingNetwork, count_parameters, make_network
 from magellon.algorithms.denoising.noise import measure_level
 from magellon.algorithms.denoising.scale import PIXEL_SIZE
+from magellon.algorithms.denoising.tuning import follow_network
 from magellon.backends.denoise.weights import DEFAULT_NETWORK, write_denoiser
 from magellon.simulation.exposures import draw_pair
 from magellon.simulation.silhouettes import Silhouette, make_bank
@@ -30,7 +32,9 @@ SIZE = 192
 PAIRS = 3
 """In a step; both exposures of each are inputs."""
 EXPOSURE = (6.0, 60.0)
-AVERAGING = 0.998
+AVERAGING = 0.99
+CALIBRATION = 120
+"""Pairs."""
 
 
 def main() -> None:
@@ -59,14 +63,27 @@ def main() -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        follow(average, network, min(AVERAGING, (step + 1) / (step + 10)))
+        follow_network(average, network, min(AVERAGING, (step + 1) / (step + 10)))
         errors.append(float(loss.detach()))
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
             print(f"step {step + 1}: {np.mean(errors[-50:]):.4f}, {time.process_time():.0f} s", flush=True)
             state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             torch.save({**state, "step": step + 1, "rng": rng}, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
-            write_denoiser(options.out, average)
+    write_denoiser(options.out, average, calibrate(average, options.seed))
+
+
+def calibrate(network: DenoisingNetwork, seed: int) -> Blend:
+    """Weights by frequency from pairs, of shapes too, that the training has not seen."""
+    rng = np.random.default_rng([seed, 1])
+    bank, examples = make_bank(rng, PIXEL_SIZE, 60, 3), []
+    for _ in range(CALIBRATION):
+        pair = draw_pair(rng, bank, SIZE, PIXEL_SIZE, EXPOSURE)
+        level = measure_level(pair.first, pair.limit)
+        image, truth = level.standardise(pair.first), level.standardise(pair.mean)
+        with torch.no_grad():
+            examples.append((network(image[None, None])[0, 0], image, truth))
+    return fit_blend(examples)
 
 
 def draw_batch(rng: np.random.Generator, bank: list[list[Silhouette]], noisy: bool) -> tuple[Tensor, Tensor]:
@@ -79,13 +96,6 @@ def draw_batch(rng: np.random.Generator, bank: list[list[Silhouette]], noisy: bo
             inputs.append(level.standardise(given))
             targets.append(level.standardise(other if noisy else pair.mean))
     return torch.stack(inputs)[:, None], torch.stack(targets)[:, None]
-
-
-def follow(average: DenoisingNetwork, network: DenoisingNetwork, memory: float) -> None:
-    """Move the running average of the weights."""
-    with torch.no_grad():
-        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(new, 1 - memory)
 
 
 def _schedule(step: int, steps: int) -> float:

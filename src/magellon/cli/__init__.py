@@ -17,6 +17,7 @@ from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
 from magellon.cli.simulate import simulate
+from magellon.cli.train.command import train_app
 from magellon.cli.up.command import serve_home
 from magellon.cli.user.command import user_app
 from magellon.cli.worker import run_worker
@@ -43,6 +44,7 @@ app.command("worker")(run_worker)
 app.command("clean")(clean_home)
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(user_app, name="user")
+app.add_typer(train_app, name="train")
 
 
 def main() -> None:

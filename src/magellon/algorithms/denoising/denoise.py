@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from magellon.algorithms.denoising.blend import Blend
 from magellon.algorithms.denoising.noise import measure_level
 from magellon.algorithms.denoising.scale import enlarge_image, plan_scale, reduce_image
 from magellon.algorithms.denoising.tiles import Progress, Run, run_in_tiles
@@ -18,13 +19,16 @@ COARSEST = 12.0
 """Å/px: beyond, a particle is a dot and the network has never seen such images."""
 
 
-def denoise_image(image: Tensor, pixel_size: float, run: Run, progress: Progress = lambda fraction: None) -> Tensor:
+def denoise_image(
+    image: Tensor, pixel_size: float, run: Run, progress: Progress = lambda fraction: None, blend: Blend | None = None
+) -> Tensor:
     """The expected micrograph, free of shot noise as far as its surroundings tell.
 
     Args:
         image: (height, width) float32, in any units.
         pixel_size: Å.
         run: the network, on standardised images at its own scale.
+        blend: weighs what it says; None: it alone.
 
     Returns:
         The same shape and units. Beyond 1/8 Å it is the micrograph, faintly.
@@ -32,16 +36,23 @@ def denoise_image(image: Tensor, pixel_size: float, run: Run, progress: Progress
     Raises:
         BadInput: not a 2D image, too small, too coarse, constant, or with NaN or infinity.
     """
-    _check(image, pixel_size)
+    check_micrograph(image, pixel_size)
     scale = plan_scale((image.shape[0], image.shape[1]), pixel_size)
     reduced = reduce_image(image, scale)
     # On the micrograph itself: a mirror image holds its frequencies twice or not at all.
     level = measure_level(image, scale.limit_px).rescaled(scale.pixels_kept)
-    clean = level.restore(run_in_tiles(level.standardise(reduced), run, progress))
+    standard = level.standardise(reduced)
+    predicted = run_in_tiles(standard, run, progress)
+    clean = level.restore(blend.mix(predicted, standard) if blend else predicted)
     return enlarge_image(clean - FAINT * reduced, scale).add_(image, alpha=FAINT)
 
 
-def _check(image: Tensor, pixel_size: float) -> None:
+def check_micrograph(image: Tensor, pixel_size: float) -> None:
+    """Refuse what cannot be denoised.
+
+    Raises:
+        BadInput: as `denoise_image`.
+    """
     if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE:
         raise BadInput(f"image of shape {tuple(image.shape)}: denoising needs two dimensions of at least {SMALLEST_SIDE} px")
     if not (math.isfinite(pixel_size) and 0.1 <= pixel_size <= COARSEST):

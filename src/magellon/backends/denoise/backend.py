@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from magellon.algorithms.denoising import denoise_image
-from magellon.backends.denoise.weights import DEFAULT_NETWORK, open_denoiser
+from magellon.backends.denoise.weights import DEFAULT_NETWORK, open_denoiser, read_blend
 from magellon.backends.denoising_files import write_denoising_output
 from magellon.contracts import MICROGRAPH_DENOISING, Backend, BadInput, Context, DenoisingInput, DenoisingOutput, Params
 from magellon.io.mrc import read_mrc
@@ -37,6 +37,7 @@ class Denoise(Backend[DenoisingInput, DenoiseParams, DenoisingOutput]):
                 micrograph.pixel_size,
                 run,
                 lambda fraction: context.progress(0.1 + 0.8 * fraction, "denoising"),
+                read_blend(network),
             )
         except BadInput as error:
             raise BadInput(f"{micrograph.path}: {error}") from error

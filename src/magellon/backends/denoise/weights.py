@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from magellon.algorithms.denoising import Blend
 from magellon.algorithms.denoising.network import STRIDE, DenoisingNetwork
 from magellon.errors import BadInput
 from magellon.io.network import Network, open_network, read_weights, write_network
@@ -14,11 +15,11 @@ KIND = "magellon-denoiser-1"
 """Says in the file what it is: input and output are standardised images of 4 Å/px."""
 
 
-def write_denoiser(path: Path, network: DenoisingNetwork, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a network that takes images of any size that is a multiple of its stride."""
+def write_denoiser(path: Path, network: DenoisingNetwork, blend: Blend, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a network that takes images of any size that is a multiple of its stride, with its weights by frequency."""
     example = torch.zeros(1, 1, 8 * STRIDE, 8 * STRIDE)
     free = {"image": (0, 2, 3), "denoised": (0, 2, 3)}
-    write_network(path, network, example, free, {"kind": KIND, **(metadata or {})})
+    write_network(path, network, example, free, {"kind": KIND, "blend": blend.to_text(), **(metadata or {})})
 
 
 def open_denoiser(path: Path, threads: int = 1, device: str = "cpu") -> Network:
@@ -32,6 +33,19 @@ def open_denoiser(path: Path, threads: int = 1, device: str = "cpu") -> Network:
     if kind != KIND:
         raise BadInput(f"{path}: a network of the kind {kind or 'unknown'!r}; a denoiser says {KIND!r}")
     return network
+
+
+def read_blend(network: Network) -> Blend:
+    """How what a denoiser says is weighed.
+
+    Raises:
+        BadInput: the file says it in another way.
+    """
+    text = network.metadata.get("blend")
+    try:
+        return Blend.from_text(text) if text else Blend()
+    except BadInput as error:
+        raise BadInput(f"{network.path}: {error}") from error
 
 
 def read_denoiser(path: Path) -> DenoisingNetwork:

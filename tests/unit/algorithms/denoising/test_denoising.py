@@ -139,7 +139,7 @@ def test_what_cannot_be_denoised_is_refused(image: torch.Tensor, pixel_size: flo
         denoise_image(image, pixel_size, lambda tile: tile)
 
 
-@pytest.mark.parametrize(("shape", "pixel_size"), [((32, 32), 4.0), ((33, 500), 11.0), ((1300, 1280), 0.1), ((47, 128), 2.8)])
+@pytest.mark.parametrize(("shape", "pixel_size"), [((32, 32), 4.0), ((33, 500), 11.0), ((650, 640), 0.2), ((47, 128), 2.8)])
 def test_the_smallest_images_work(shape: tuple[int, int], pixel_size: float, network: Run) -> None:
     result = denoise_image(make_noise(*shape) + 10, pixel_size, network)
     assert result.shape == shape

@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from magellon.algorithms.denoising import Blend
 from magellon.algorithms.denoising.network import count_parameters, make_network
 from magellon.backends.denoise.backend import Denoise, DenoiseParams
-from magellon.backends.denoise.weights import DEFAULT_NETWORK, open_denoiser, read_denoiser, write_denoiser
+from magellon.backends.denoise.weights import DEFAULT_NETWORK, open_denoiser, read_blend, read_denoiser, write_denoiser
 from magellon.contracts import BadInput, Context, DenoisingInput, DenoisingOutput, Micrograph
 from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.network import write_network
@@ -66,7 +67,7 @@ def test_the_network_that_comes_along_is_small(tmp_path: Path) -> None:
     assert DEFAULT_NETWORK.stat().st_size < 5e6
     network = read_denoiser(DEFAULT_NETWORK)
     assert count_parameters(network) < 300_000
-    write_denoiser(tmp_path / "same.onnx", network)
+    write_denoiser(tmp_path / "same.onnx", network, read_blend(open_denoiser(DEFAULT_NETWORK)))
     image = np.random.default_rng(1).normal(size=(1, 1, 64, 96)).astype(np.float32)
     (first,), (second,) = open_denoiser(DEFAULT_NETWORK)(image), open_denoiser(tmp_path / "same.onnx")(image)
     np.testing.assert_array_equal(first, second)
@@ -75,7 +76,7 @@ def test_the_network_that_comes_along_is_small(tmp_path: Path) -> None:
 
 def test_another_network_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
     example = as_input(tmp_path, draw_discs(3).first.numpy())
-    write_denoiser(tmp_path / "other.onnx", make_network(5))
+    write_denoiser(tmp_path / "other.onnx", make_network(5), Blend())
     results = []
     for network in (None, tmp_path / "other.onnx"):
         output = Denoise().run(example, DenoiseParams(network=network), Context(workdir=tmp_path))

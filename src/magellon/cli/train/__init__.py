@@ -1,0 +1,1 @@
+"""`magellon train`: networks learn what a session shows."""
