@@ -16,6 +16,7 @@ STEPS = (
     "motion_correction",
     "ctf_estimation",
     "fft",
+    "micrograph_denoising",
     "particle_picking",
     "particle_extraction",
     "two_d_classification",

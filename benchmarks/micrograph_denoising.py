@@ -1,0 +1,223 @@
+"""Denoising against two truths, the noise-free exposure and the particles alone; Topaz-Denoise beside it where it is installed.
+
+SNR is cc² / (1 - cc²) of an image with its truth, so that neither scale nor offset counts. Invented structure is measured on
+a field of ice without particles: what the output holds beyond the truth, per cent of the variance of the noise that was there
+(an output equal to the truth has 0, the micrograph itself 100). Seams: the largest difference of a micrograph denoised in tiles
+of 320 px and at once.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import magellon
+from benchmarks.cost import Cost, measure_call, measure_command
+from benchmarks.table import Row
+from magellon.algorithms.denoising.blend import Blend
+from magellon.algorithms.denoising.denoise import denoise_image
+from magellon.algorithms.denoising.tiles import TILE, run_in_tiles
+from magellon.algorithms.fourier import rfft_frequencies
+from magellon.backends.denoise.backend import Denoise, DenoiseParams
+from magellon.backends.denoise.weights import DEFAULT_NETWORK, open_denoiser, read_blend
+from magellon.backends.dog.backend import DogParams, DogPicker
+from magellon.contracts import Context, DenoisingInput, Micrograph, PickingInput
+from magellon.io.movie import open_movie
+from magellon.io.mrc import read_mrc, write_mrc
+from magellon.platform.store.environments import list_environments, locate_python
+from magellon.simulation.score import NO_PICKS, read_points, score_picks
+from magellon.simulation.session import simulate_session
+from magellon.simulation.spec import DetectorRanges, MotionRanges, OpticsRanges, SessionSpec, SpecimenRanges
+from magellon.simulation.truth import MovieTruth, read_truth
+
+Image = NDArray[np.float32]
+BANDS = ((200, 50), (50, 20), (20, 10), (10, 6))
+"""Å, of the Fourier ring correlations."""
+STILL = MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0))
+NO_DEFECTS = DetectorRanges(dead_pixels=(0, 0), hot_pixels=(0, 0))
+EMPTY = SpecimenRanges(particles=(0, 0), contamination=(0, 0), carbon=0.0, beam_edge=0.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A micrograph and what it should look like."""
+
+    path: Path
+    pixel_size: float
+    movie: MovieTruth
+    diameter: float
+    exposure: Image
+    particles: Image
+
+    @property
+    def micrograph(self) -> Micrograph:
+        return Micrograph(name=self.path.stem, path=self.path, pixel_size=self.pixel_size, shape=self.movie.shape)
+
+
+def run(work: Path, quick: bool) -> list[Row]:
+    """Two proteins; without `quick` more micrographs, larger."""
+    torch.set_num_threads(1)
+    size, movies = (1024, 1) if quick else (2048, 2)
+    rows = []
+    for phantom, pixel_size in (("asymmetric", 1.2), ("barrel", 0.9)):
+        spec = SessionSpec(
+            movies=movies, size=size, frames=4, exposure_per_frame=9.0, pixel_size=pixel_size, seed=31, phantom=phantom,
+            motion=STILL, optics=OpticsRanges(defocus=(8000, 25000)), camera=NO_DEFECTS, truth_images=True,
+        )  # fmt: skip
+        cases = make_cases(work.resolve() / phantom, spec)
+        ice = make_cases(work.resolve() / f"{phantom}-ice", replace(spec, movies=1, size=1024, specimen=EMPTY))
+        label = f"{movies} micrographs {size}x{size}, {phantom}, {pixel_size} Å/px, 36 e/Å², 0.8-2.5 µm, seed 31"
+        programs: dict[str, Callable[[Case, Path], Cost]] = {"magellon denoise": denoise_ours}
+        if find_topaz():
+            programs["Topaz-Denoise unet"] = denoise_topaz
+        rows.append(_row("micrograph as it is", label, cases, [case.path for case in cases], Cost(0, 0, 0), ice))
+        for name, denoise in programs.items():
+            rows.append(measure_program(name, label, (cases, ice), denoise, work.resolve() / f"{phantom}-{name.split()[0]}"))
+    return rows
+
+
+def make_cases(folder: Path, spec: SessionSpec) -> list[Case]:
+    """Simulate and sum the frames."""
+    if not (folder / "session.json").exists():
+        simulate_session(folder, spec, processes=1)
+    truth, gain = read_truth(folder / "truth" / "truth.json"), read_mrc(folder / "gain.mrc")
+    cases = []
+    for movie in truth.movies:
+        total = sum(open_movie(folder / movie.file), np.zeros(movie.shape, dtype=np.float32))
+        path = folder / f"{movie.name}.mrc"
+        write_mrc(path, (total * gain).astype(np.float32), spec.pixel_size)
+        images = (read_mrc(folder / "truth" / f"{movie.name}_{each}.mrc") for each in ("exposure", "particles"))
+        cases.append(Case(path, spec.pixel_size, movie, truth.diameter, *images))
+    return cases
+
+
+def measure_program(
+    name: str, label: str, data: tuple[list[Case], list[Case]], denoise: Callable[[Case, Path], Cost], folder: Path
+) -> Row:
+    """Denoise everything; the costs are those of the micrographs with particles."""
+    cases, ice = data
+    for each in ("particles", "ice", "warm"):
+        (folder / each).mkdir(parents=True, exist_ok=True)
+    denoise_ours(ice[0], folder / "warm")  # loads libraries, as a worker does once
+    costs = [denoise(case, folder / "particles") for case in cases]
+    denoise(ice[0], folder / "ice")
+    total = Cost(sum(c.seconds for c in costs), sum(c.cpu_seconds for c in costs), max(c.peak_megabytes for c in costs))
+    outputs = [folder / "particles" / f"{case.path.stem}_denoised.mrc" for case in cases]
+    row = _row(name, label, cases, outputs, total, ice, folder / "ice" / f"{ice[0].path.stem}_denoised.mrc")
+    if denoise is denoise_ours:
+        row = replace(row, accuracy={**row.accuracy, "seams (% of σ)": 100 * measure_seams(cases[0])})
+    return row
+
+
+def denoise_ours(case: Case, folder: Path) -> Cost:
+    example = DenoisingInput(micrograph=case.micrograph)
+    return measure_call(lambda: Denoise().run(example, DenoiseParams(), Context(workdir=folder)))[1]
+
+
+def find_topaz() -> Path | None:
+    """The program in the plugin's environment, of the folder that `magellon run` uses too."""
+    plugins = Path(os.environ.get("MAGELLON_PLUGINS", "~/magellon/plugins")).expanduser()
+    for environment in list_environments(plugins):
+        if environment.name == "magellon-topaz":
+            return locate_python(plugins, environment).with_name("topaz")
+    return None
+
+
+def denoise_topaz(case: Case, folder: Path) -> Cost:
+    program = find_topaz()
+    stand_in = Path(magellon.__file__).parent / "bundled" / "topaz" / "magellon_topaz" / "stand_in"
+    variables = [f"PYTHONPATH={stand_in}", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"]
+    arguments = ["denoise", "-d", "-1", "-j", "1", "--arch", "unet", "-o", str(folder), "--suffix", "_denoised", str(case.path)]
+    return measure_command(["env", *variables, str(program), *arguments], folder, folder / "topaz.log")
+
+
+def _row(
+    name: str, label: str, cases: list[Case], outputs: list[Path], cost: Cost, ice: list[Case], ice_output: Path | None = None
+) -> Row:
+    images = [read_mrc(path) for path in outputs]
+    accuracy: dict[str, float] = {}
+    for what in ("exposure", "particles"):
+        truths = [getattr(case, what) for case in cases]
+        ratios = [signal_to_noise(image, truth) for image, truth in zip(images, truths, strict=True)]
+        accuracy[f"SNR, {what}"] = float(np.mean(ratios))
+        for band in BANDS:
+            curves = [
+                correlate_band(image, truth, case.pixel_size, band)
+                for image, truth, case in zip(images, truths, cases, strict=True)
+            ]
+            accuracy[f"FRC {band[0]}-{band[1]} Å, {what}"] = float(np.mean(curves))
+    accuracy["F1 of dog"] = pick_all(cases, outputs)
+    noisy, empty = read_mrc(ice[0].path), read_mrc(ice_output or ice[0].path)
+    accuracy["left on ice (% of noise)"] = 100 * measure_residue(empty, noisy, ice[0].exposure)
+    count = len(cases)
+    return Row(
+        "micrograph_denoising", name, label, count, cost.seconds / count, cost.cpu_seconds / count,
+        cost.peak_megabytes or None, accuracy,
+    )  # fmt: skip
+
+
+def signal_to_noise(image: Image, truth: Image) -> float:
+    correlation = float(np.corrcoef(image.ravel(), truth.ravel())[0, 1])
+    return correlation**2 / (1 - correlation**2)
+
+
+def correlate_band(image: Image, truth: Image, pixel_size: float, band: tuple[float, float]) -> float:
+    """Mean over rings of the Fourier ring correlation between two resolutions in Å."""
+    first, second = (np.fft.rfft2(each - each.mean()) for each in (image, truth))
+    k_row, k_column = rfft_frequencies((image.shape[0], image.shape[1]), pixel_size)
+    k = torch.sqrt(k_row**2 + k_column**2).numpy()
+    edges = np.linspace(1 / band[0], 1 / band[1], 9)
+    values = []
+    for low, high in pairwise(edges):
+        ring = (k >= low) & (k < high)
+        a, b = first[ring], second[ring]
+        values.append((a * b.conj()).real.sum() / np.sqrt((np.abs(a) ** 2).sum() * (np.abs(b) ** 2).sum()))
+    return float(np.mean(values))
+
+
+def measure_residue(image: Image, noisy: Image, truth: Image) -> float:
+    """Variance of what an image holds that its truth explains at no scale, relative to the same of the micrograph."""
+
+    def leave(each: Image) -> float:
+        correlation = float(np.corrcoef(each.ravel(), truth.ravel())[0, 1])
+        return float(each.var()) * (1 - correlation**2)
+
+    return leave(image) / leave(noisy)
+
+
+def measure_seams(case: Case) -> float:
+    """Largest difference between small tiles and none, in standard deviations of the denoised image."""
+    network = open_denoiser(DEFAULT_NETWORK)
+    blend: Blend = read_blend(network)
+    image = torch.from_numpy(read_mrc(case.path))
+
+    def run(tile: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(network(tile.numpy())[0])
+
+    whole, tiled = (
+        denoise_image(
+            image, case.pixel_size, lambda each, side=side: run_in_tiles(each[0, 0], run, tile=side)[None, None], blend=blend
+        )  # type: ignore[misc]
+        for side in (TILE, 320)
+    )
+    return float((whole - tiled).abs().max() / whole.std())
+
+
+def pick_all(cases: list[Case], images: list[Path]) -> float:
+    """F1 of the reference-free picker with the diameter given."""
+    total = NO_PICKS
+    for case, image in zip(cases, images, strict=True):
+        folder = image.parent / "picks"
+        folder.mkdir(exist_ok=True)
+        micrograph = case.micrograph.model_copy(update={"path": image})
+        output = DogPicker().run(
+            PickingInput(micrograph=micrograph), DogParams(diameter=case.diameter), Context(workdir=folder)
+        )
+        points = read_points(output.picks.path) if output.picks.count else np.zeros((0, 2))
+        total += score_picks(case.movie, points, case.diameter)
+    return total.f1
