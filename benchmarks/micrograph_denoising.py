@@ -21,7 +21,7 @@ from benchmarks.cost import Cost, measure_call, measure_command
 from benchmarks.table import Row
 from magellon.algorithms.denoising.blend import Blend
 from magellon.algorithms.denoising.denoise import denoise_image
-from magellon.algorithms.denoising.tiles import TILE, run_in_tiles
+from magellon.algorithms.denoising.tiles import run_in_tiles
 from magellon.algorithms.fourier import rfft_frequencies
 from magellon.backends.denoise.backend import Denoise, DenoiseParams
 from magellon.backends.denoise.weights import DEFAULT_NETWORK, open_denoiser, read_blend
@@ -199,12 +199,10 @@ def measure_seams(case: Case) -> float:
     def run(tile: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(network(tile.numpy())[0])
 
-    whole, tiled = (
-        denoise_image(
-            image, case.pixel_size, lambda each, side=side: run_in_tiles(each[0, 0], run, tile=side)[None, None], blend=blend
-        )  # type: ignore[misc]
-        for side in (TILE, 320)
-    )
+    def run_small(tile: torch.Tensor) -> torch.Tensor:
+        return run_in_tiles(tile[0, 0], run, tile=320)[None, None]
+
+    whole, tiled = (denoise_image(image, case.pixel_size, each, blend=blend) for each in (run, run_small))
     return float((whole - tiled).abs().max() / whole.std())
 
 

@@ -5,7 +5,8 @@ one exposure predict another one of the same specimen. The best prediction is th
 simulation knows, so that is the target here: the same optimum as with the other exposure itself (`--noisy-target`), reached
 with a fraction of the examples. Errors count more at frequencies at which micrographs are weak: the optimum stays where it is.
 
-With the default arguments it takes about 7 minutes of one core. Checkpoints let it be stopped and continued.
+With the default arguments it takes about 7 minutes of one core. Checkpoints let it be stopped and continued. The network that
+comes with Magellon is the one of step 700; its first 300 steps had no `_RISE` in their errors, and the rate of a longer run.
 """
 
 import argparse
