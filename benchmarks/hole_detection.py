@@ -2,8 +2,8 @@
 
 On the real pictures at hand (not part of the repository) overlays were looked at by eye. On five carbon pictures
 of 1024 px every hole whose centre is in view is found, thick, thin and half covered ones too, and nothing else; on an
-overview of a square in 512 px with some 800 holes of 5 px the lattice is right and most holes are found; on close-ups of
-one to three holes most are found, but on those full of worm-like dirt small specks were taken for holes.
+overview of a square in 512 px with some 800 holes of 5 px the lattice is right and most holes are found; on
+close-ups of one to three holes what is marked is a hole, but some that are in full view are missed.
 """
 
 from pathlib import Path

@@ -28,6 +28,8 @@ _LATTICE_BONUS = 3.0
 """Times that a size counts whose targets lie on a lattice."""
 _FAR = 0.05
 """Distance from a node that may be an error of the edges, relative to the size."""
+_SPECK = 1 / 12
+"""Of the picture: of smaller holes so many fit into it that they would show their lattice; without one they are specks."""
 _OFF = 0.2
 """Farthest from a node that belongs to it, relative to the pitch."""
 
@@ -87,12 +89,15 @@ def arrange_targets(found: Candidates, calibration: Calibration, threshold: floa
     best, most = None, 0.0
     for size, weight in rank_sizes(found, _SIZES):
         targets = _lay_on_lattice(keep_size(found, size), size)
-        weight *= _LATTICE_BONUS if targets.solid else 1
+        small = size < _SPECK * float(max(found.x.max(), found.y.max()))
+        weight *= _LATTICE_BONUS if targets.solid else _SPECK if small else 1
         if best is None or weight > most:
             best, most = targets, weight
     if best is None:
         nothing = found.take(np.zeros(len(found), dtype=np.bool_))
         return Targets(nothing, nothing.heat, np.zeros((0, 2), np.int64), np.zeros(0, np.bool_), None, 0.0)
+    if best.size < _SPECK * float(max(found.x.max(), found.y.max())):
+        calibration = replace(calibration, alone=0.0)
     score = score_targets(best, calibration)
     order = np.argsort(-score, kind="stable")
     return replace(best, score=score).take(order[score[order] >= threshold])
