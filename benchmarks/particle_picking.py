@@ -1,8 +1,14 @@
-"""Particle picking: ours and RELION's on the same simulated micrographs, against the truth."""
+"""Particle picking: ours, RELION's and Topaz's on the same simulated micrographs, against the truth.
 
+The network was trained on shapes that do not exist. The proteins of the Protein Data Bank it is measured on are looked for in
+the folder named by MAGELLON_STRUCTURES, and left out without one.
+"""
+
+import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +16,17 @@ import torch
 
 from benchmarks.cost import Cost, measure_call, measure_command
 from benchmarks.table import Row
+from benchmarks.topaz import MODEL, find_topaz, pick_with_topaz
 from magellon.algorithms.picking import project_map
+from magellon.algorithms.picking.evaluation import calibration_error
+from magellon.backends.cnn_picker.backend import CnnParams, CnnPicker
 from magellon.backends.dog.backend import DogParams, DogPicker
 from magellon.backends.template_picker.backend import TemplateParams, TemplatePicker
 from magellon.contracts import Context, Ctf, Micrograph, Optics, PickingInput
 from magellon.io.movie import open_movie
 from magellon.io.mrc import read_mrc, write_mrc
-from magellon.io.star import StarTable, write_star
-from magellon.simulation.score import NO_PICKS, PickScore, read_points, score_picks
+from magellon.io.star import StarTable, read_star, write_star
+from magellon.simulation.score import NO_PICKS, PickScore, match_points, read_points, score_picks
 from magellon.simulation.session import simulate_session
 from magellon.simulation.spec import MotionRanges, OpticsRanges, SessionSpec
 from magellon.simulation.truth import SessionTruth, read_truth
@@ -26,6 +35,11 @@ VIEWS = 12
 CLASS_SPREAD = 0.3
 """Standard deviation of the references given to RELION, which compares grey values. Of 0.1, 0.3 and 1 the one that gave
 RELION the best F1 on a micrograph of this benchmark, so that the comparison does it no wrong; at 1 it picks nothing."""
+STRUCTURES = Path(os.environ.get("MAGELLON_STRUCTURES", Path(__file__).parents[2] / "shared" / "data" / "structures"))
+UNSEEN = {"2xhe": ("2xhe.cif.gz", 1.0), "7cfn": ("7cfn.cif.gz", 1.0), "3jb9": ("3jb9.cif.gz", 2.0)}
+"""Name > file and pixel size."""
+TOPAZ_CELLS = (12, 24)
+"""Diameters in pixels to which micrographs are reduced for Topaz, whose answer depends on it: the better one counts."""
 STILL = MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0))
 
 
@@ -45,25 +59,41 @@ class Case:
 
 
 def run(work: Path, quick: bool) -> list[Row]:
-    """The simulator's standard protein; without `quick` also a small hollow one, an elongated one, and given diameters off."""
+    """Proteins the network never saw, and the simulator's standard protein; without `quick` also a small hollow one, an
+    elongated one and a barrel."""
     specs = {"asymmetric": (1.2, 3 if quick else 10)}
     if not quick:
         specs |= {"shell": (1.4, 4), "rod": (1.2, 4), "barrel": (1.0, 4)}
     rows: list[Row] = []
+    for name, (file, pixel_size) in UNSEEN.items():
+        if (STRUCTURES / file).is_file() and (not quick or name == "2xhe"):
+            rows += measure_unseen(work.resolve() / name, STRUCTURES / file, pixel_size, 2 if quick else 4)
     for phantom, (pixel_size, movies) in specs.items():
         case = make_case(work.resolve() / phantom, phantom, pixel_size, movies)
+        rows += measure_network(case)
         rows += measure_ours(case)
         if shutil.which("relion_autopick"):
             rows += measure_relion(case)
     return rows
 
 
-def make_case(folder: Path, phantom: str, pixel_size: float, movies: int, size: int = 2048) -> Case:
-    """Simulate, sum the frames, project the templates."""
+def measure_unseen(folder: Path, structure: Path, pixel_size: float, movies: int) -> list[Row]:
+    """The pickers that need no reference, on a protein from a file."""
+    case = make_case(folder, structure, pixel_size, movies)
+    rows = [*measure_network(case), *measure_topaz(case)]
+    given = DogParams(diameter=case.diameter)
+    rows.append(_measure(case, "magellon dog, diameter given", lambda item, context: DogPicker().run(item, given, context)))
+    return rows
+
+
+def make_case(folder: Path, shown: str | Path, pixel_size: float, movies: int, size: int = 2048) -> Case:
+    """Simulate a phantom or a structure's file, sum the frames, project the templates."""
     spec = SessionSpec(
-        movies=movies, size=size, frames=4, exposure_per_frame=6.25, pixel_size=pixel_size, seed=11, phantom=phantom,
+        movies=movies, size=size, frames=4, exposure_per_frame=6.25, pixel_size=pixel_size, seed=11,
         motion=STILL, optics=OpticsRanges(defocus=(8000, 25000)),
     )  # fmt: skip
+    spec = replace(spec, pdb=shown) if isinstance(shown, Path) else replace(spec, phantom=shown)
+    phantom = shown.name.split(".")[0] if isinstance(shown, Path) else shown
     simulate_session(folder, spec)
     truth = read_truth(folder / "truth" / "truth.json")
     inputs = [_sum_movie(folder, spec, movie.name) for movie in truth.movies]
@@ -89,13 +119,81 @@ def measure_ours(case: Case) -> list[Row]:
         "magellon dog, diameter proposed": lambda item, context: dog.run(item, DogParams(), context),
         f"magellon template-picker, {VIEWS} views, 10°, CTF": lambda item, context: template.run(item, views, context),
     }
+    return [_measure(case, name, pick) for name, pick in pickers.items()]
+
+
+def _measure(case: Case, name: str, pick: Callable[[PickingInput, Context], object]) -> Row:
     torch.set_num_threads(1)
+    folder = case.folder / "".join(letter if letter.isalnum() else "_" for letter in name)
+    _pick_all(case.inputs[:1], folder / "warm", pick)
+    _, cost = measure_call(lambda: _pick_all(case.inputs, folder, pick))
+    return _row(case, name, cost, [folder / f"{item.micrograph.name}_autopick.star" for item in case.inputs])
+
+
+def measure_network(case: Case) -> list[Row]:
+    """At its default threshold; with the diameter wrong by a fifth; and how true its probabilities are."""
+    picker = CnnPicker()
     rows = []
-    for number, (name, pick) in enumerate(pickers.items()):
-        folder = case.folder / f"ours{number}"
-        _pick_all(case.inputs[:1], folder / "warm", pick)
-        _, cost = measure_call(lambda pick=pick, folder=folder: _pick_all(case.inputs, folder, pick))  # type: ignore[misc]
-        rows.append(_row(case, name, cost, [folder / f"{item.micrograph.name}_autopick.star" for item in case.inputs]))
+    for said, ratio in (("given", 1.0), ("20 % small", 0.8), ("20 % large", 1.2)):
+        pick = partial(_pick, picker, CnnParams(diameter=ratio * case.diameter))
+        rows.append(_measure(case, f"magellon cnn, diameter {said}", pick))
+    return [replace(rows[0], accuracy={**rows[0].accuracy, **measure_probabilities(case, picker)}), *rows[1:]]
+
+
+def _pick(picker: CnnPicker, params: CnnParams, item: PickingInput, context: Context) -> object:
+    return picker.run(item, params, context)
+
+
+def measure_probabilities(case: Case, picker: CnnPicker) -> dict[str, float]:
+    """Average precision over all thresholds, and how far the probabilities are from the truth on average."""
+    folder = case.folder / "everything"
+    folder.mkdir(exist_ok=True)
+    scores, hits, particles = [], [], 0
+    for item, movie in zip(case.inputs, case.truth.movies, strict=True):
+        params = CnnParams(diameter=case.diameter, threshold=0.02)
+        output = picker.run(item, params, Context(workdir=folder))
+        margin = case.diameter / 2 / movie.pixel_size
+        wanted = movie.particles.points_px[movie.particles.inside(movie.shape, margin) & (movie.particles.kind == "good")]
+        if not output.picks.count:
+            continue
+        picks, values = read_points(output.picks.path), read_scores(output.picks.path)
+        found, _, _ = match_points(picks, wanted, 0.35 * case.diameter / movie.pixel_size)
+        hit = np.zeros(len(picks), dtype=bool)
+        hit[found] = True
+        scores.append(values)
+        hits.append(hit)
+        particles += len(wanted)
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    hit = np.concatenate(hits)[order]
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    error = calibration_error(torch.from_numpy(np.concatenate(scores)), torch.from_numpy(np.concatenate(hits)))
+    return {"average precision": float((precision * hit).sum() / max(1, particles)), "calibration error": error}
+
+
+def read_scores(star: Path) -> np.ndarray:
+    """Figures of merit of a file of picks."""
+    return np.array(next(iter(read_star(star).values())).floats("rlnAutopickFigureOfMerit"))
+
+
+def measure_topaz(case: Case) -> list[Row]:
+    """The pretrained network at score 0, at the better of some scales; nothing where it is not installed."""
+    program = find_topaz()
+    if program is None:
+        return []
+    rows: list[Row] = []
+    for cells in TOPAZ_CELLS:
+        scale = max(1, round(case.diameter / case.inputs[0].micrograph.pixel_size / cells))
+        folder = case.folder / "topaz"
+        folder.mkdir(exist_ok=True)
+        try:
+            paths = [item.micrograph.path for item in case.inputs]
+            picks, cost = pick_with_topaz(program, paths, folder, scale, max(2, round(cells / 3)))
+        except RuntimeError as error:
+            print(f"Topaz: left out: {str(error)[-300:]}")
+            return rows
+        found = [picks[item.micrograph.name] for item in case.inputs]
+        points = [each[each[:, 2] > 0][:, :2] for each in found]
+        rows.append(_row_of_points(case, f"Topaz {MODEL}, pretrained, reduced {scale} times", cost, points))
     return rows
 
 
@@ -140,9 +238,14 @@ def _pick_all(inputs: list[PickingInput], folder: Path, pick: Callable[[PickingI
 
 
 def _row(case: Case, name: str, cost: Cost, stars: list[Path]) -> Row:
+    usable = [star.is_file() and "_rlnCoordinateX" in star.read_text() for star in stars]
+    points = [read_points(star) if good else np.zeros((0, 2)) for star, good in zip(stars, usable, strict=True)]
+    return _row_of_points(case, name, cost, points)
+
+
+def _row_of_points(case: Case, name: str, cost: Cost, picks: list[np.ndarray]) -> Row:
     total: PickScore = NO_PICKS
-    for movie, star in zip(case.truth.movies, stars, strict=True):
-        points = read_points(star) if star.is_file() and "_rlnCoordinateX" in star.read_text() else np.zeros((0, 2))
+    for movie, points in zip(case.truth.movies, picks, strict=True):
         total += score_picks(movie, points, case.diameter)
     count = len(case.inputs)
     accuracy = {
@@ -150,6 +253,8 @@ def _row(case: Case, name: str, cost: Cost, stars: list[Path]) -> Row:
         "recall": total.recall,
         "F1": total.f1,
         "centring RMS (Å)": total.centring_rms,
+        "duplicates": float(total.duplicates),
+        "on dirt": float(total.obscured),
     }
     return Row(
         "particle_picking",

@@ -58,6 +58,8 @@ def find_flags(words: list[str]) -> set[str]:
     name = words[1]
     if name == "run":
         return list_flags(make_command(choose_backend(words[2]))) if not words[2].startswith("-") else {"--help"}
+    if name == "train" and words[2] == "picker":
+        return list_flags(make_command(choose_backend(f"{words[2]}_training")))
     if name == "simulate":
         return list_flags(make_simulate_command())
     commands = GROUPS[name].values() if name in GROUPS else app.registered_commands

@@ -38,7 +38,7 @@ class PickerTrainingOutput(Record):
     after: Annotated[float, Field(ge=0, le=1)]
     """Of the trained one."""
     report: Path
-    """`picker_training.json`: precision, recall, F1 and average precision before and after, and on which micrographs."""
+    """`picker_training_report.json`: precision, recall, F1 and average precision before and after, and on which micrographs."""
     picture: Path
     """Precision against recall before and after (`picker_training.png`)."""
 

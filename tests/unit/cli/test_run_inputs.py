@@ -9,7 +9,15 @@ from magellon.cli.acquisition import MovieOptions, OpticsOptions
 from magellon.cli.run.inputs import find_items
 from magellon.cli.run.names import name_micrograph, name_uniquely
 from magellon.cli.run.request import Beside, Request
-from magellon.contracts import CtfInput, ExtractionInput, HoleInput, MotionInput, PickingInput, SquareInput
+from magellon.contracts import (
+    CtfInput,
+    ExtractionInput,
+    HoleInput,
+    MotionInput,
+    PickerTrainingInput,
+    PickingInput,
+    SquareInput,
+)
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc
 from magellon.io.star import write_star
@@ -156,6 +164,17 @@ def test_extraction_takes_micrographs_that_have_picks(project: Path) -> None:
 def test_a_folder_of_picks_will_do(project: Path) -> None:
     beside = Beside(picks=str(project / "picks"), diameter=150)
     assert len(find_items(ask("particle_extraction", project / "micrographs_ctf.star", beside=beside))) == 1
+
+
+def test_training_takes_all_micrographs_with_picks_as_one(project: Path) -> None:
+    beside = Beside(picks=str(project / "picks"), diameter=120.0)
+    [item] = find_items(ask("picker_training", project / "micrographs_ctf.star", beside=beside))
+    assert isinstance(item.input, PickerTrainingInput)
+    assert [each.micrograph.name for each in item.input.items] == ["a"]
+    assert item.input.kept is None
+    missing = Beside(picks=str(project / "picks"), diameter=120.0, kept=project / "none.star")
+    with pytest.raises(BadInput, match=r"none\.star"):
+        find_items(ask("picker_training", project / "micrographs_ctf.star", beside=missing))
 
 
 def test_picks_say_the_diameter_themselves(project: Path) -> None:

@@ -1,6 +1,7 @@
 """The command `magellon run CATEGORY[/BACKEND] FILES... --out DIR`: its flags come from the backend's own parameters."""
 
 import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from magellon.cli.console import console, make_table
 from magellon.cli.run.flags import find_flags, make_request
 from magellon.cli.run.options import collect_params, make_signature_parameter, read_parameters
 from magellon.cli.run.reporting import run_request
+from magellon.cli.run.request import Request
 from magellon.contracts.description import Description
 
 OWN_FLAGS = {
@@ -50,15 +52,22 @@ def _explain(descriptions: list[Description]) -> None:
     console.print("\n`magellon run CATEGORY --help` shows the flags of a step.", markup=False)
 
 
-def make_command(description: Description) -> Any:
-    """A function whose signature is the command's: files, optics, and one option per parameter of the backend."""
+def make_command(description: Description, finish: Callable[[Request], None] | None = None) -> Any:
+    """A function whose signature is the command's: files, optics, and one option per parameter of the backend.
+
+    Args:
+        finish: called at the end when all went well.
+    """
     parameters = read_parameters(description.parameters)
     flags = find_flags(description.category)
     taken = {"--" + flag.name.replace("_", "-") for flag in flags}
 
     def command(**values: Any) -> None:
         request = make_request(description, values, collect_params(parameters, values))
-        raise typer.Exit(run_request(request, verbose=values["verbose"]))
+        status = run_request(request, verbose=values["verbose"])
+        if status == 0 and finish is not None:
+            finish(request)
+        raise typer.Exit(status)
 
     own = [
         make_signature_parameter(each, f"--{description.name}{each.flag[1:]}" if each.flag in taken else each.flag)

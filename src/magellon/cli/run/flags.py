@@ -63,6 +63,18 @@ def _grid_flags(
 ) -> None: ...
 
 
+def _kept_option(
+    kept: Annotated[
+        Path | None,
+        make_option(
+            "Particles that a 2D classification kept; the other picks are doubted. Left out: all picks are right.",
+            EARLIER,
+            "STAR",
+        ),
+    ] = None,
+) -> None: ...
+
+
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "square_detection": (_grid_flags,),
     "hole_detection": (_grid_flags,),
@@ -72,6 +84,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "micrograph_denoising": (optics_flags,),
     "particle_picking": (optics_flags, _ctf_option),
     "particle_extraction": (optics_flags, _ctf_option, _picks_options),
+    "picker_training": (optics_flags, _picks_options, _kept_option),
 }
 
 
@@ -97,7 +110,7 @@ def make_request(description: Description, values: dict[str, Any], given: dict[s
         ignores=description.ignores,
         optics=read_optics_options(values),
         movie=read_movie_options(values),
-        beside=Beside(values.get("ctf"), values.get("picks"), values.get("diameter")),
+        beside=Beside(values.get("ctf"), values.get("picks"), values.get("diameter"), values.get("kept")),
         jobs=values["jobs"],
         threads=values["threads"],
         device=values["device"],

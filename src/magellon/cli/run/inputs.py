@@ -23,6 +23,8 @@ from magellon.contracts import (
     Micrograph,
     MotionInput,
     Movie,
+    PickerTrainingInput,
+    PickerTrainingItem,
     PickingInput,
     Record,
     SquareInput,
@@ -115,6 +117,20 @@ def _find_classification(request: Request) -> list[Item]:
     return [Item(request.files[0].stem, ClassificationInput(items=tuple(items)))]
 
 
+def _find_training(request: Request) -> list[Item]:
+    """All micrographs with picks make one item."""
+    found = _micrographs(request)
+    picks = find_picks(found, request.beside)
+    items = tuple(
+        PickerTrainingItem(micrograph=each.micrograph, picks=picks[each.micrograph.name])
+        for each in sorted(found, key=lambda each: each.micrograph.name)
+        if each.micrograph.name in picks
+    )
+    if request.beside.kept is not None and not request.beside.kept.is_file():
+        raise BadInput(f"{request.beside.kept} does not exist")
+    return [Item("picker", PickerTrainingInput(items=items, kept=request.beside.kept))]
+
+
 def _micrographs(request: Request) -> list[Found]:
     return find_micrographs(request.files, request.optics, request.beside.ctf)
 
@@ -133,6 +149,7 @@ _FINDERS: Mapping[str, Callable[[Request], list[Item]]] = {
     "particle_picking": _find_picking,
     "particle_extraction": _find_extraction,
     "two_d_classification": _find_classification,
+    "picker_training": _find_training,
 }
 
 

@@ -18,6 +18,8 @@ class Beside:
     """A folder or pattern of `NAME_autopick.star` files."""
     diameter: float | None = None
     """Of the particle in Å, where the picks do not say."""
+    kept: Path | None = None
+    """Particles that a classification kept, `particles.star`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""From the network's output to picks: centres, calibrated probabilities, and the mask of dirt."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.picking.learning import BUMP_SIGMA
+from magellon.algorithms.picking.mask import grow_mask
+from magellon.algorithms.picking.network import CENTRE, DIRT, OFFSET_X, OFFSET_Y, STRIDE
+from magellon.algorithms.picking.peaks import find_maxima, suppress_neighbours
+from magellon.algorithms.picking.view import CELLS_PER_DIAMETER
+from magellon.errors import BadInput
+
+LEAST_PROBABILITY = 0.01
+"""Fainter maxima are not looked at."""
+FARTHEST_OFFSET = 1.5
+"""Output cells."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often a maximum of a logit is a particle: straight lines between points, found on fresh simulations."""
+
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """(n,) float64 probabilities."""
+        x = torch.tensor(self.logits, dtype=torch.float64, device=logits.device)
+        y = torch.tensor(self.probabilities, dtype=torch.float64, device=logits.device)
+        upper = torch.searchsorted(x, logits.to(torch.float64)).clamp(1, len(x) - 1)
+        part = ((logits - x[upper - 1]) / (x[upper] - x[upper - 1])).clamp(0, 1)
+        return y[upper - 1] + part * (y[upper] - y[upper - 1])
+
+    def to_metadata(self) -> dict[str, str]:
+        return {"calibration": json.dumps({"logits": self.logits, "probabilities": self.probabilities})}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """What `to_metadata` wrote.
+
+        Raises:
+            BadInput: there is none, or it makes no sense.
+        """
+        try:
+            values = json.loads(metadata["calibration"])
+            found = cls(tuple(map(float, values["logits"])), tuple(map(float, values["probabilities"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"the network holds no calibration of its scores ({error!r}): it is not a picker's") from error
+        rising = all(a < b for a, b in zip(found.logits, found.logits[1:], strict=False))
+        if len(found.logits) < 2 or len(found.logits) != len(found.probabilities) or not rising:
+            raise BadInput("the network's calibration must be at least two points of rising logits")
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """Candidates, the best first.
+
+    Attributes:
+        positions: (n, 2) float64, (y, x) in cells of the view.
+        logits: (n,) float64, not calibrated.
+    """
+
+    positions: Tensor
+    logits: Tensor
+
+
+def find_candidates(output: Tensor, separation: float, usable: Tensor | None = None) -> Found:
+    """Maxima of the centre's probability, none nearer to a better one than `separation` diameters.
+
+    Args:
+        output: (4, h, w) of the network.
+        usable: (h, w) bool, where a maximum may lie; None: everywhere.
+    """
+    probability = torch.sigmoid(output[CENTRE])
+    allowed = probability > LEAST_PROBABILITY
+    cells, _ = find_maxima(probability, allowed if usable is None else allowed & usable, 1)
+    way = output[OFFSET_Y : OFFSET_X + 1, cells[:, 0], cells[:, 1]].T.to(torch.float64).clamp(-FARTHEST_OFFSET, FARTHEST_OFFSET)
+    # A centre between cells raises none of them to its full height.
+    missing = way.square().sum(-1).clamp(max=0.5) / (2 * BUMP_SIGMA**2)
+    height = torch.log(probability[cells[:, 0], cells[:, 1]].to(torch.float64)) + missing
+    height = height.clamp(max=math.log(1 - 1e-4))
+    logits = height - torch.log(-torch.expm1(height))
+    order = torch.sort(logits, descending=True, stable=True).indices
+    positions, logits = (cells + way)[order], logits[order]
+    kept = suppress_neighbours(positions, separation * CELLS_PER_DIAMETER / STRIDE)
+    return Found((positions[kept] + 0.5) * STRIDE - 0.5, logits[kept])
+
+
+def find_dirt(output: Tensor, margin: float) -> Tensor:
+    """Where the network sees dirt, grown by `margin` diameters: (h, w) bool at the output's resolution.
+
+    Specks are left out: the scores of what lies on them are low already.
+    """
+    cells = CELLS_PER_DIAMETER / STRIDE
+    dirt = torch.sigmoid(output[DIRT])[None, None]
+    smooth = torch.nn.functional.avg_pool2d(dirt, 5, stride=1, padding=2, count_include_pad=False)[0, 0]
+    mask = smooth > 0.5
+    return grow_mask(mask, margin * cells) if bool(mask.any()) else mask

@@ -1,0 +1,102 @@
+"""Picking with the network: one view, one forward pass, calibrated picks."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.picking.blobs import inside_border
+from magellon.algorithms.picking.decoding import Calibration, find_candidates, find_dirt
+from magellon.algorithms.picking.network import MULTIPLE, STRIDE
+from magellon.algorithms.picking.peaks import Peaks
+from magellon.algorithms.picking.view import CELLS_PER_DIAMETER, View, make_view
+from magellon.errors import BadInput
+
+MOST_CELLS = 12_000_000
+"""Of a view; a diameter that asks for more is wrong for the image, and the network would take gigabytes."""
+
+Run = Callable[[Tensor], Tensor]
+"""(n, 2, height, width) to (n, 4, height / 2, width / 2), as `PickerNet`; sides are multiples of `MULTIPLE`."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How to pick with a network.
+
+    Attributes:
+        threshold: least probability of a pick.
+        separation: least distance of two picks, in diameters.
+        border: least distance of a centre from the image's edge, in diameters.
+        margin: distance kept from dirt, in diameters; None: dirt is not looked for.
+    """
+
+    threshold: float = 0.5
+    separation: float = 0.5
+    border: float = 0.5
+    margin: float | None = 0.25
+
+
+@dataclass(frozen=True)
+class PickingNetwork:
+    """A network and the calibration of its scores."""
+
+    run: Run
+    calibration: Calibration
+
+    @classmethod
+    def from_metadata(cls, run: Run, metadata: Mapping[str, str]) -> "PickingNetwork":
+        """With the calibration that the file holds.
+
+        Raises:
+            BadInput: it holds none: this is no picker's network.
+        """
+        return cls(run, Calibration.from_metadata(metadata))
+
+
+def check_view(shape: tuple[int, int], pixel_size: float, diameter: float) -> None:
+    """Refuse a diameter so small that the image would hold thousands of particles side by side.
+
+    Raises:
+        BadInput: the view would have more than `MOST_CELLS` cells.
+    """
+    cells = math.prod(side * pixel_size / diameter * CELLS_PER_DIAMETER for side in shape)
+    if cells > MOST_CELLS:
+        least = diameter * math.sqrt(cells / MOST_CELLS)
+        raise BadInput(f"diameter {diameter:g} Å: too small for an image of {shape}: must be at least {least:.4g} Å")
+
+
+def pick_with_network(
+    image: Tensor, pixel_size: float, diameter: float, network: PickingNetwork, settings: NetworkSettings
+) -> tuple[Peaks, Tensor]:
+    """Find particles; their scores are probabilities.
+
+    Args:
+        image: (height, width), checked.
+        pixel_size: Å/px.
+        diameter: of the particle, Å.
+
+    Returns:
+        Picks, the best first, and (h, w) bool where they were looked for.
+    """
+    view = make_view(image, pixel_size, diameter)
+    output = apply_network(network.run, view)
+    shape = (output.shape[-2], output.shape[-1])
+    usable = torch.ones(shape, dtype=torch.bool, device=output.device)
+    if settings.margin is not None:
+        usable = ~find_dirt(output, settings.margin)
+    per_diameter = CELLS_PER_DIAMETER / STRIDE
+    inside = inside_border(shape, settings.border * per_diameter, output.device)
+    found = find_candidates(output, settings.separation, usable & inside)
+    scores = network.calibration.apply(found.logits)
+    chosen = scores >= settings.threshold
+    return Peaks(view.to_micrograph(found.positions[chosen]), scores[chosen]), usable
+
+
+def apply_network(run: Run, view: View) -> Tensor:
+    """The network's output (4, height / 2, width / 2) for a view, extended by reflection where sides do not fit."""
+    height, width = view.channels.shape[-2:]
+    pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+    padded = torch.nn.functional.pad(view.channels[None], pad, mode="reflect")
+    return run(padded)[0, :, : height // STRIDE, : width // STRIDE]

@@ -1,0 +1,158 @@
+"""`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
+
+With its default arguments it makes the network that Magellon ships. No field is a real one, none shows a protein of the Protein
+Data Bank. One thread; about five minutes of processor time. It continues from the last checkpoint in the work folder.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from magellon.algorithms.picking.decoding import Calibration, find_candidates
+from magellon.algorithms.picking.evaluation import match_candidates
+from magellon.algorithms.picking.learning import Target, make_target, picker_loss, stack_targets
+from magellon.algorithms.picking.network import PickerNet
+from magellon.algorithms.picking.teaching import turn_lesson
+from magellon.algorithms.picking.view import normalise_view
+from magellon.backends.cnn_picker.backend import SHIPPED
+from magellon.backends.cnn_picker.files import write_picking_net
+from magellon.simulation.picking_scenes import PickingScene, draw_scene
+
+STEPS, BATCH, USES = 1720, 2, 8
+"""Steps of so many fields; each field is used about so often, turned differently."""
+POOL = 24
+RATE, WARM_UP, DECAY = 2e-3, 200, 0.25
+"""Learning rate, steps until it is reached, and the part of all steps over which it falls to nothing."""
+AVERAGING = 0.997
+"""The shipped weights are a running mean of the trained ones."""
+BORDER = 6
+"""Cells from the field's edge where candidates are not judged."""
+STAGES = ((0, {"faintest": 0.35, "empty": 0.07}), (320, {"empty": 0.07}), (440, {}))
+"""From which field on what is drawn. The first ones are fainter than any that the network is calibrated on."""
+CALIBRATION_FIELDS = 60
+SEED = 4
+
+
+class Pool:
+    """A window that moves over an endless row of fields; what a step is given depends on its number alone."""
+
+    def __init__(self) -> None:
+        self.fields: dict[int, tuple[torch.Tensor, Target]] = {}
+
+    def draw(self, step: int) -> tuple[torch.Tensor, Target]:
+        """A batch, each field in one of its eight positions."""
+        first = step * BATCH // USES
+        for number in [each for each in self.fields if each < first]:
+            del self.fields[number]
+        for number in range(first, first + POOL):
+            if number not in self.fields:
+                more = next(ranges for start, ranges in reversed(STAGES) if number >= start)
+                self.fields[number] = _prepare(draw_scene(np.random.default_rng([SEED, number]), **more))
+        rng = np.random.default_rng([SEED, 1 << 40, step])
+        chosen = first + rng.choice(POOL, BATCH, replace=False)
+        batch = [turn_lesson(*self.fields[int(number)], int(rng.integers(8))) for number in chosen]
+        return torch.stack([view for view, _ in batch]), stack_targets([target for _, target in batch])
+
+
+def _prepare(scene: PickingScene) -> tuple[torch.Tensor, Target]:
+    view = normalise_view(torch.from_numpy(scene.image))
+    centres, doubtful = torch.from_numpy(scene.centres), torch.from_numpy(scene.doubtful)
+    return view, make_target((view.shape[-2], view.shape[-1]), centres, doubtful, torch.from_numpy(scene.dirt))
+
+
+def train(work: Path, steps: int, pause: int) -> PickerNet:
+    """Train from the last checkpoint on, and return the averaged network."""
+    torch.manual_seed(SEED)
+    net = PickerNet().to(memory_format=torch.channels_last)  # quicker
+    mean = {name: value.clone() for name, value in net.state_dict().items()}
+    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-4)
+    start, spent = 0, 0.0
+    saved = work / "checkpoint.pt"
+    if saved.is_file():
+        state = torch.load(saved, weights_only=False)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        mean, start, spent = state["mean"], state["step"], state["spent"]
+    pool, losses, began = Pool(), [], time.process_time()
+    for step in range(start, steps):
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * min((step + 1) / WARM_UP, 1, (steps - step) / (DECAY * steps))
+        views, target = pool.draw(step)
+        loss = picker_loss(net(views.contiguous(memory_format=torch.channels_last)), target)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        decay = min(AVERAGING, 1 - 1 / (step + 2))
+        for name, value in net.state_dict().items():
+            mean[name].lerp_(value, 1 - decay)
+        losses.append(float(loss.detach()))
+        if (step + 1) % pause == 0 or step + 1 == steps:
+            total = spent + time.process_time() - began
+            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean, "step": step + 1}
+            torch.save({**state, "spent": total}, saved)
+            print(f"step {step + 1}: loss {np.mean(losses[-pause:]):.4f}, {total:.0f} CPU s", flush=True)
+    net.load_state_dict(mean)
+    return net.to(memory_format=torch.contiguous_format).eval()
+
+
+def calibrate(net: PickerNet, fields: int) -> Calibration:
+    """How often candidates of a logit are particles, on fields never seen: rising (isotonic) means of groups."""
+    logits, hits = [], []
+    for number in range(fields):
+        scene = draw_scene(np.random.default_rng([SEED, 1 << 41, number]))
+        found, hit = judge(net, scene)
+        logits.append(found)
+        hits.append(hit)
+    order = np.argsort(np.concatenate(logits), kind="stable")
+    x, y = np.concatenate(logits)[order], np.concatenate(hits)[order].astype(np.float64)
+    groups = np.array_split(np.arange(len(x)), 60)
+    middle, rate = np.array([x[group].mean() for group in groups]), np.array([y[group].mean() for group in groups])
+    rate = _make_rising(rate)
+    keep = np.concatenate([[True], np.diff(middle) > 1e-3])
+    return Calibration(tuple(np.round(middle[keep], 4).tolist()), tuple(np.round(rate[keep], 4).tolist()))
+
+
+def judge(net: PickerNet, scene: PickingScene) -> tuple[np.ndarray, np.ndarray]:
+    """Of the candidates that can be judged, away from the border: logit, and whether it is a particle."""
+    with torch.no_grad():
+        found = find_candidates(net(normalise_view(torch.from_numpy(scene.image))[None])[0], 0.5)
+    hits, sure = match_candidates(found.positions, torch.from_numpy(scene.centres), torch.from_numpy(scene.doubtful))
+    size = len(scene.image)
+    sure &= ((found.positions > BORDER) & (found.positions < size - 1 - BORDER)).all(dim=1)
+    return found.logits[sure].numpy(), hits[sure].numpy()
+
+
+def _make_rising(values: np.ndarray) -> np.ndarray:
+    """The rising sequence nearest to values of equal weight (pool adjacent violators)."""
+    blocks: list[list[float]] = []
+    for value in values:
+        blocks.append([float(value), 1.0])
+        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
+            (mean, count), (before, number) = blocks.pop(), blocks.pop()
+            blocks.append([(mean * count + before * number) / (count + number), count + number])
+    return np.concatenate([np.full(int(count), mean) for mean, count in blocks])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.picker", description=__doc__)
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--work", type=Path, default=Path("training/checkpoints/picker"), help="for checkpoints")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--pause", type=int, default=100, help="steps between checkpoints")
+    parser.add_argument("--calibration-fields", type=int, default=CALIBRATION_FIELDS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    net = train(options.work, options.steps, options.pause)
+    calibration = calibrate(net, options.calibration_fields)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_picking_net(options.out, net, calibration)
+    print(f"{options.out}: {options.out.stat().st_size} bytes; a logit of 0 means {calibration.apply(torch.zeros(1))[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
