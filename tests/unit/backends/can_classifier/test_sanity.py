@@ -9,7 +9,7 @@ from magellon.backends.can_classifier.backend import CanClassifier
 from magellon.backends.can_classifier.params import CanClassifierParams
 from magellon.contracts import ClassificationInput, ClassificationItem, ClassificationOutput, Context, Particles
 from magellon.io.star import read_star
-from magellon.simulation.particle_sets import ParticleSet, simulate_particles
+from magellon.simulation.particle_sets import ParticleSet, pick_from_noise, simulate_particles
 from magellon.simulation.particle_truth import ParticleSetSpec
 
 pytestmark = pytest.mark.slow
@@ -29,3 +29,18 @@ def test_pure_noise_gives_only_junk(tmp_path: Path) -> None:
     output = classify(simulate_particles(tmp_path / "in", spec), tmp_path / "out", 6)
     assert output.kept == 0
     assert set(read_star(output.classes.table)["model_classes"].ints("rlnSelected")) == {0}
+
+
+def test_noise_picked_with_a_template_gives_only_junk(tmp_path: Path) -> None:
+    """Einstein from noise: the averages look like the template, and are refused all the same."""
+    output = classify(pick_from_noise(tmp_path / "in", CLEAN), tmp_path / "out", 6)
+    assert output.kept <= 0.02 * output.count
+
+
+def test_nothing_is_claimed_beyond_where_phases_are_random(tmp_path: Path) -> None:
+    spec = replace(CLEAN, proteins=("barrel",), randomised_beyond=30.0, snr=0.3)
+    output = classify(simulate_particles(tmp_path / "in", spec), tmp_path / "out", 4)
+    resolutions = read_star(output.classes.table)["model_classes"].floats("rlnEstimatedResolution")
+    assert min(resolutions) > 27  # One shell of 256 Å beyond 30 Å is 26.9 Å.
+    plain = classify(simulate_particles(tmp_path / "plain", replace(spec, randomised_beyond=None)), tmp_path / "out2", 4)
+    assert min(read_star(plain.classes.table)["model_classes"].floats("rlnEstimatedResolution")) < 25
