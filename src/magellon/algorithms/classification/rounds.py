@@ -20,7 +20,7 @@ from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.preparation import Box
 from magellon.algorithms.classification.rotation import turn_references
 from magellon.algorithms.classification.sampling import Sampling, make_sampling
-from magellon.algorithms.motion.parallel import map_in_order
+from magellon.algorithms.parallel import map_in_order
 
 BATCH = 128
 _AHEAD = 6

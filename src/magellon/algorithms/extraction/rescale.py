@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from magellon.algorithms.parallel import single_threaded_kernels
 from magellon.units import Pixel
 
 
@@ -23,9 +24,11 @@ def rescale_boxes(boxes: Tensor, size: Pixel) -> Tensor:
     if size == n:
         return boxes
     half = size // 2
-    # Rows first would transform columns that the crop discards: real transforms along rows, crop, then along columns.
-    transform = torch.fft.fft(torch.fft.rfft(boxes, dim=-1)[..., : half + 1], dim=-2)
-    rows = torch.cat([transform[..., : half + 1, :], transform[..., n - half + 1 :, :]], dim=-2)
-    columns = torch.fft.ifft(rows, dim=-2)
-    rescaled: Tensor = torch.fft.irfft(columns, n=size, dim=-1) * (size / n) ** 2
+    # On some processors the library's batched transforms depend on the number of threads in their last bits.
+    with single_threaded_kernels():
+        # Rows first would transform columns that the crop discards: real transforms along rows, crop, then along columns.
+        transform = torch.fft.fft(torch.fft.rfft(boxes, dim=-1)[..., : half + 1], dim=-2)
+        rows = torch.cat([transform[..., : half + 1, :], transform[..., n - half + 1 :, :]], dim=-2)
+        columns = torch.fft.ifft(rows, dim=-2)
+        rescaled: Tensor = torch.fft.irfft(columns, n=size, dim=-1) * (size / n) ** 2
     return rescaled

@@ -10,9 +10,9 @@ from magellon.algorithms.motion.estimate import estimate_motion
 from magellon.algorithms.motion.exposure import DoseWeights, group_frames, plan_dose_weights
 from magellon.algorithms.motion.field import MotionField
 from magellon.algorithms.motion.frames import Overview, survey_movie
-from magellon.algorithms.motion.parallel import map_in_order, single_threaded_kernels
 from magellon.algorithms.motion.settings import Budget, FrameSource, MotionSettings, Report, report_nothing
 from magellon.algorithms.motion.summation import sum_frames
+from magellon.algorithms.parallel import map_in_order, single_threaded_kernels
 from magellon.algorithms.spectrum.power import centred_power, periodogram
 
 _LARGE = 20_000_000

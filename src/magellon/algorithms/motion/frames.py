@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from magellon.algorithms.motion.parallel import map_in_order
 from magellon.algorithms.motion.pixels import PixelRepair, find_outlier_pixels, plan_repair
 from magellon.algorithms.motion.settings import Budget, FrameSource
+from magellon.algorithms.parallel import map_in_order
 from magellon.errors import BadInput
 
 _STRIP = 64  # rows that stay in the cache while they are worked on

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.motion.parallel import map_in_order
+from magellon.algorithms.parallel import map_in_order
 
 _TAPER = 0.12
 _COUPLED = 8  # patches whose coupling between frames is measured: what they share is all that counts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.motion.parallel import map_in_order
+from magellon.algorithms.parallel import map_in_order
 
 _BLOCK = 16
 _BAND = 256

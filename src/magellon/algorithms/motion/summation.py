@@ -17,8 +17,8 @@ from torch import Tensor
 from magellon.algorithms.fourier import rfft_frequencies
 from magellon.algorithms.motion.field import MotionField, grid_centres
 from magellon.algorithms.motion.frames import Frames
-from magellon.algorithms.motion.parallel import map_in_order
 from magellon.algorithms.motion.settings import Budget
+from magellon.algorithms.parallel import map_in_order
 
 _BOXES = (256, 192, 160, 128, 96, 64)
 _MARGIN = 10  # px: what comes round from the far side of a box by the shift is no more than a percent of the noise beyond

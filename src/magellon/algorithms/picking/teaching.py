@@ -6,13 +6,13 @@ by teaching it its own earlier answers (Li & Hoiem 2016, arXiv:1606.09282), and 
 (Li et al. 2018, arXiv:1802.01483).
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from magellon.algorithms.parallel import single_threaded_kernels
 from magellon.algorithms.picking.decoding import Calibration, find_candidates
 from magellon.algorithms.picking.evaluation import PickingScore, match_candidates, score_candidates
 from magellon.algorithms.picking.learning import (
@@ -111,7 +111,7 @@ def teach(
     generator = torch.Generator().manual_seed(seed)
     held_out, used = split_lessons(lessons, settings.held_out, generator)
     net, calibration = start
-    with one_thread():
+    with single_threaded_kernels():  # sums over a batch depend on how many threads share them
         before = judge(net, calibration, held_out)
         taught = _train(net, used, settings, generator, progress)
         adjusted = adjust_calibration(taught, calibration, [*used, *held_out])
@@ -138,17 +138,6 @@ def split_lessons(lessons: Sequence[Lesson], share: float, generator: torch.Gene
     number = min(max(1, round(share * len(useful))), len(useful) - 1)
     held = set(order[:number])
     return [useful[index] for index in sorted(held)], [each for index, each in enumerate(useful) if index not in held]
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums over a batch depend on how many threads share them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def judge(net: PickerNet, calibration: Calibration, lessons: Sequence[Lesson]) -> PickingScore:

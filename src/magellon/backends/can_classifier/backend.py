@@ -2,7 +2,7 @@
 
 from magellon.algorithms.classification.classify import classify
 from magellon.algorithms.classification.records import Settings, Voice
-from magellon.algorithms.motion.parallel import single_threaded_kernels
+from magellon.algorithms.parallel import single_threaded_kernels
 from magellon.backends.can_classifier.loading import load_particles
 from magellon.backends.can_classifier.output import Finding, write_output
 from magellon.backends.can_classifier.params import CanClassifierParams

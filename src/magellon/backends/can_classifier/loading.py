@@ -18,8 +18,8 @@ from magellon.algorithms.classification.preparation import (
     find_unusable,
     prepare_particles,
 )
-from magellon.algorithms.motion.parallel import map_in_order
 from magellon.algorithms.optics import CtfModel
+from magellon.algorithms.parallel import map_in_order
 from magellon.backends.can_classifier.source import read_boxes
 from magellon.backends.can_classifier.tables import ParticleTable
 from magellon.contracts import BadInput, Context

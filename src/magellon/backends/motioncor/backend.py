@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from magellon.algorithms.motion import Budget, MotionResult, MotionSettings, MotionSummary, correct_motion, summarise_motion
-from magellon.algorithms.motion.parallel import map_in_order
+from magellon.algorithms.parallel import map_in_order
 from magellon.backends.motioncor.plot import draw_motion
 from magellon.backends.motioncor.relion_star import MotionMetadata, write_motion_star
 from magellon.backends.motioncor.used_frames import UsedFrames, choose_eer_grouping

@@ -113,7 +113,7 @@ def plan_pilots(values: Mapping[str, Any]) -> "SlurmPlan":
     from magellon.platform.launch.slurm import DEFAULT_VARIABLES, SlurmPlan
 
     given = {name.removeprefix("slurm_"): value for name, value in values.items() if name.startswith("slurm_")}
-    variables = (*DEFAULT_VARIABLES, *(given.pop("variable") or ()))
+    variables = (*DEFAULT_VARIABLES, *(given.pop("variable", None) or ()))
     return SlurmPlan(most=given.pop("pilots"), roots=tuple(given.pop("root") or ()), variables=variables, **given)
 
 

@@ -11,7 +11,7 @@ from magellon.algorithms.classification.particles import ParticleData
 from magellon.algorithms.classification.preparation import Box, Optics, prepare_particles
 from magellon.algorithms.classification.records import Settings
 from magellon.algorithms.classification.rounds import Geometry
-from magellon.algorithms.motion.parallel import single_threaded_kernels
+from magellon.algorithms.parallel import single_threaded_kernels
 
 DISC = make_disc(12)
 BOX = Box(32, 2.0, 12.0)
