@@ -119,7 +119,7 @@ def write_network(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that keeps names is said to be old; the new one needs onnxscript
         torch.onnx.export(
-            module.eval(),
+            module.train(False),
             examples,
             str(temporary),
             input_names=names[: len(examples)],

@@ -91,7 +91,7 @@ def load_net(weights: dict[str, Tensor]) -> PickerNet:
         net.load_state_dict(own)
     except RuntimeError as error:
         raise BadInput(f"the weights are not those of a picker: {str(error).splitlines()[-1].strip()}") from error
-    return net.eval()
+    return net.train(False)
 
 
 def teach(
@@ -205,7 +205,7 @@ def _train(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-    return net.eval()
+    return net.train(False)
 
 
 def _make_target(lesson: Lesson, dirt: Tensor) -> Target:

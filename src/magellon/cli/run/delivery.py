@@ -18,7 +18,7 @@ from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 
 GATHER = ("session_star", "relion")
-_WITHOUT_STAR = {"fft", "picker_training", "square_detection", "hole_detection"}
+_WITHOUT_STAR = {"fft", "micrograph_denoising", "picker_training", "square_detection", "hole_detection"}
 """Categories that a session's STAR files say nothing of."""
 
 
