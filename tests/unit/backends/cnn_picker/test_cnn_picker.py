@@ -44,11 +44,18 @@ def test_keeps_to_the_rules_of_backends_and_finds_the_particles(tmp_path: Path) 
     output = check_backend(CnnPicker, example, CnnParams(), workdir=tmp_path / "out")
     found, scores = read_found(tmp_path / "out" / "m1_autopick.star")
     distance = np.linalg.norm(found[:, None] - points[None], axis=2)
-    assert output.picks.count == len(found) <= 28  # balls on white noise, without a CTF, are strange to the network
+    assert output.picks.count == len(found)
     assert (distance.min(axis=0) < 0.06 * DIAMETER / PIXEL_SIZE).all()
     assert (np.diff(scores) <= 0).all()
     assert 0.5 <= min(scores) <= max(scores) <= 1
     assert output.masked_fraction < 0.02
+
+
+@pytest.mark.xfail(reason="the shipped network is trained too briefly: two picks too many", strict=True)
+def test_finds_the_particles_and_nothing_else(tmp_path: Path) -> None:
+    example, points = write_balls(tmp_path / "m1.mrc", 4)
+    output = CnnPicker().run(example, CnnParams(), Context(workdir=tmp_path))
+    assert output.picks.count == len(points)
 
 
 def test_a_crystal_is_left_out_and_says_so(tmp_path: Path) -> None:
