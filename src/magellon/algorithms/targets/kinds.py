@@ -3,6 +3,7 @@
 Brightness has no unit and no zero in most pictures, so everything is relative to the other targets of the picture.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,15 +65,15 @@ def describe_looks(image: torch.Tensor, inside: Floats, around: Floats, size: fl
     level = np.nanmean(values, axis=1)
     span = max(float(np.median(level)) - dark, 1e-9 * max(abs(dark), 1e-20))
     values, beside, level = (values - dark) / span, (beside - dark) / span, (level - dark) / span
-    middle = np.nanmedian(values, axis=1)
+    middle, *quantiles = _take_quantiles(values, (0.5, 0.05, 0.25, 0.75, 0.95))
     half = values.shape[1] // 2
-    film = np.nanmedian(beside, axis=1)
+    [film] = _take_quantiles(beside, (0.5,))
     top = np.percentile(level, 97)
     looks = [
         level,
         middle,
         np.nanstd(values, axis=1),
-        *(np.nanpercentile(values, share, axis=1) for share in (5, 25, 75, 95)),
+        *quantiles,
         np.nanmean(values > middle[:, None] + 0.35, axis=1),
         np.nanmean(values < 0.5 * middle[:, None], axis=1),
         film,
@@ -82,6 +83,16 @@ def describe_looks(image: torch.Tensor, inside: Floats, around: Floats, size: fl
     ]
     described: Floats = np.concatenate([np.stack(looks, axis=1), np.log(np.clip(kinds, 1e-3, 1))], axis=1)
     return np.nan_to_num(described, nan=0.0, posinf=5.0, neginf=-5.0)
+
+
+def _take_quantiles(values: Floats, shares: Sequence[float]) -> list[Floats]:
+    """Of each row (n, p) without its NaN, of which no row is full: (n,) each."""
+    last = np.isfinite(values).sum(axis=1) - 1
+    ordered = np.sort(values, axis=1)
+    rows, places = np.arange(len(values)), [share * last for share in shares]
+    low = [np.floor(place).astype(np.int64) for place in places]
+    pairs = [(ordered[rows, each], ordered[rows, np.minimum(each + 1, last)]) for each in low]
+    return [a + (b - a) * (place - each) for (a, b), place, each in zip(pairs, places, low, strict=True)]
 
 
 def _read(image: Floats, points: Floats, factor: int) -> Floats:

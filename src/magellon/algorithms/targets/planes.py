@@ -24,25 +24,42 @@ def make_planes(image: torch.Tensor) -> torch.Tensor:
     height, width = image.shape
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     values = image.float()
-    sample = values[:: max(height // 256, 1), :: max(width // 256, 1)].flatten().sort().values
-    low, middle, high = (sample[int(share * (len(sample) - 1))] for share in (0.01, 0.5, 0.99))
-    scale = torch.clamp(high - low, min=1e-6 * float(max(abs(float(low)), abs(float(high)), 1e-20)))
-    whole = ((values - middle) / scale).clamp(-2, 2)
-    inside = functional.pad(torch.ones_like(whole), padding)
-    padded = functional.pad(whole, padding)
-    mean, deviation = _describe_neighbourhood(padded, inside)
-    local = ((padded - mean) / (deviation + 0.01)).clamp(-4, 4) * inside
-    return torch.stack([2 * padded, local, inside])
+    sample = values[:: max(height // 256, 1), :: max(width // 256, 1)].flatten()
+    low, middle, high = (float(sample.kthvalue(int(share * (len(sample) - 1)) + 1).values) for share in (0.01, 0.5, 0.99))
+    scale = max(high - low, 1e-6 * max(abs(low), abs(high), 1e-20))
+    whole = functional.pad(((values - middle) / scale).clamp(-2, 2), padding)
+    mean, deviation = _describe_neighbourhood(whole, (height, width))
+    planes = torch.zeros((PLANES, *whole.shape))
+    torch.mul(whole, 2, out=planes[0])
+    local = planes[1, :height, :width]
+    torch.sub(whole[:height, :width], mean[:height, :width], out=local)
+    local.div_(deviation[:height, :width].add_(0.01)).clamp_(-4, 4)
+    planes[2, :height, :width] = 1
+    return planes
 
 
-def _describe_neighbourhood(padded: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation over 9 x 9 blocks of 8 x 8 pixels, of pixels inside the picture only."""
-    blocks = functional.avg_pool2d(torch.stack([padded, padded * padded, inside])[None], _BLOCK)
-    around = functional.avg_pool2d(blocks, 2 * _REACH + 1, stride=1, padding=_REACH, count_include_pad=True)
-    sums = _stretch(_stretch(around[0], padded.shape[0]).mT, padded.shape[1]).mT
-    share = sums[2].clamp(min=1e-3)
-    mean, square = sums[0] / share, sums[1] / share
-    return mean, (square - mean * mean).clamp(min=0).sqrt()
+def _describe_neighbourhood(padded: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation over 9 x 9 blocks of 8 x 8 pixels, of pixels inside the picture, `shape`, only."""
+    blocks = functional.avg_pool2d(torch.stack([padded, padded * padded])[None], _BLOCK)[0]
+    filled = [functional.pad(torch.ones(size), (0, whole - size)) for size, whole in zip(shape, padded.shape, strict=True)]
+    rows, columns = (each.reshape(-1, _BLOCK).mean(1) for each in filled)
+    blocks = torch.cat([blocks, (rows[:, None] * columns)[None]])
+    around = functional.avg_pool2d(blocks[None], 2 * _REACH + 1, stride=1, padding=_REACH, count_include_pad=True)[0]
+    total, squares, share = _stretch_blocks(around)
+    share.clamp_(min=1e-3)
+    mean, square = total.div_(share), squares.div_(share)
+    return mean, square.sub_(mean * mean).clamp_(min=0).sqrt_()
+
+
+def _stretch_blocks(blocks: torch.Tensor) -> torch.Tensor:
+    """(..., rows, columns) of blocks to pixels, by straight lines between the blocks' middles."""
+    share = (torch.arange(_BLOCK) + 0.5) / _BLOCK
+    edged = torch.cat([blocks[..., :1, :], blocks, blocks[..., -1:, :]], dim=-2)[..., None, :]
+    tall = edged[..., :-1, :, :] * (1 - share)[:, None] + edged[..., 1:, :, :] * share[:, None]
+    tall = tall.flatten(-3, -2)[..., _BLOCK // 2 : -_BLOCK // 2, :]
+    edged = torch.cat([tall[..., :1], tall, tall[..., -1:]], dim=-1)[..., None]
+    wide = edged[..., :-1, :] * (1 - share) + edged[..., 1:, :] * share
+    return wide.flatten(-2)[..., _BLOCK // 2 : -_BLOCK // 2]
 
 
 def reduce_image(image: torch.Tensor, factor: int) -> torch.Tensor:
