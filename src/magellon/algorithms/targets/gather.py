@@ -158,11 +158,20 @@ def _has_neighbours(index: NDArray[np.int64], sure: NDArray[np.bool_]) -> NDArra
 
 def score_targets(targets: Targets, calibration: Calibration) -> Floats:
     """The chance of each to be real."""
-    heat = np.clip(targets.found.heat, 1e-4, 1 - 1e-4)
-    logit = calibration.slope * np.log(heat / (1 - heat)) + calibration.offset
     if targets.solid:
-        logit = logit + np.where(targets.placed, calibration.on_lattice, calibration.off_lattice)
+        word = np.where(targets.placed, calibration.on_lattice, calibration.off_lattice)
     else:
-        logit = logit + calibration.alone
+        word = np.full(len(targets), calibration.alone)
+    return _judge(targets.found.heat, calibration, word)
+
+
+def score_alone(heat: Floats, calibration: Calibration) -> Floats:
+    """The chance to be real when nothing but the network is asked."""
+    return _judge(heat, calibration, np.zeros(len(heat)))
+
+
+def _judge(heat: Floats, calibration: Calibration, word: Floats) -> Floats:
+    heat = np.clip(heat, 1e-4, 1 - 1e-4)
+    logit = calibration.slope * np.log(heat / (1 - heat)) + calibration.offset + word
     score: Floats = (1 / (1 + np.exp(-logit))).astype(np.float32)
     return score

@@ -1,7 +1,7 @@
 """The holes of a film in a medium-magnification picture."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,40 +9,31 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import refine_circles
-from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
+from magellon.algorithms.targets.found import (
+    Found,
+    move_targets,
+    name_kinds,
+    rank_targets,
+    read_points,
+    sample_spiral,
+    settle_sizes,
+    sort_targets,
+)
+from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, score_alone, settle_places
 from magellon.algorithms.targets.kinds import KindModel, describe_looks
-from magellon.algorithms.targets.lattice import FoundLattice
-
-SAME_SIZE = 0.12
-"""Holes whose measured radius differs from the usual by less have the usual one."""
 
 
-@dataclass(frozen=True)
-class FoundHoles:
+@dataclass(frozen=True, kw_only=True)
+class FoundHoles(Found):
     """Best first, as arrays of equal length; lengths in pixels."""
 
-    x: Floats
-    y: Floats
     radius: Floats
-    score: Floats
-    """Chance of being a hole, 0-1."""
-    kinds: Floats
-    """(n, kinds): shares of 1, in the order of the network's kinds."""
-    kind: tuple[str, ...]
-    brightness: Floats
-    """Mean value inside."""
     ice: Floats
     """0: as bright as the brightest hole, 1: as dark as the film around."""
     index: NDArray[np.int64]
     placed: NDArray[np.bool_]
     weak: NDArray[np.bool_]
     """Only there because the lattice says so."""
-    good: NDArray[np.bool_]
-    """Worth going to."""
-    lattice: FoundLattice | None
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 def find_holes(
@@ -67,7 +58,7 @@ def sort_holes(image: torch.Tensor, targets: Targets, model: KindModel | None) -
     """The same with the kinds that the model gives."""
     if model is None:
         return targets
-    return replace(targets, found=replace(targets.found, kinds=model(look_at_holes(image, targets))))
+    return sort_targets(targets, model(look_at_holes(image, targets)))
 
 
 def look_at_holes(image: torch.Tensor, targets: Targets) -> Floats:
@@ -86,59 +77,28 @@ def describe_holes(
 ) -> FoundHoles:
     """Measure targets that are holes, and rank them."""
     x, y, radius = refine_circles(image, targets.found.x, targets.found.y, settle_sizes(targets) / 2)
-    targets = settle_places(replace(targets, found=replace(targets.found, x=x, y=y, size=2 * radius)))
+    targets = settle_places(move_targets(targets, x, y, 2 * radius))
     radius = settle_sizes(targets) / 2
     bright, film = measure_brightness(image, targets, radius)
-    good_share = targets.found.kinds[:, kinds.index("good")]
     seen = share_in_picture(targets, radius, (image.shape[0], image.shape[1]))
-    order = np.argsort(-(targets.score * good_share * seen), kind="stable")
+    order = rank_targets(targets, kinds, seen)
     targets = targets.take(order)
-    kind = tuple(kinds[int(each)] for each in targets.found.kinds.argmax(axis=1))
-    lone = Calibration(calibration.slope, calibration.offset, 0, 0)
-    heat = np.clip(targets.found.heat, 1e-4, 1 - 1e-4)
-    alone = 1 / (1 + np.exp(-(lone.slope * np.log(heat / (1 - heat)) + lone.offset)))
+    kind = name_kinds(targets, kinds)
     return FoundHoles(
-        targets.found.x,
-        targets.found.y,
-        radius[order],
-        targets.score,
-        targets.found.kinds,
-        kind,
-        bright[order],
-        _compare_ice(bright, film)[order],
-        targets.index,
-        targets.placed,
-        targets.placed & (alone < threshold),
-        np.array([each == "good" for each in kind], dtype=np.bool_) & (seen[order] > 0.8),
-        targets.lattice,
+        x=targets.found.x,
+        y=targets.found.y,
+        radius=radius[order],
+        score=targets.score,
+        kinds=targets.found.kinds,
+        kind=kind,
+        brightness=bright[order],
+        ice=_compare_ice(bright, film)[order],
+        index=targets.index,
+        placed=targets.placed,
+        weak=targets.placed & (score_alone(targets.found.heat, calibration) < threshold),
+        good=np.array([each == "good" for each in kind], dtype=np.bool_) & (seen[order] > 0.8),
+        lattice=targets.lattice,
     )
-
-
-def settle_sizes(targets: Targets) -> Floats:
-    """Sizes, those on the lattice or close to the usual one made equal to it: the grid's maker made them so."""
-    size = targets.found.size
-    if len(size) == 0:
-        return size
-    usual = np.float32(np.median(size[targets.score >= np.median(targets.score)]))
-    same = (np.abs(size / usual - 1) < SAME_SIZE) | (targets.placed & targets.solid)
-    settled: Floats = np.where(same, usual, size).astype(np.float32)
-    return settled
-
-
-def sample_spiral(count: int) -> tuple[Floats, Floats]:
-    """`count` points spread evenly over the unit disc."""
-    turn = np.arange(count) * math.pi * (3 - math.sqrt(5))
-    reach = np.sqrt((np.arange(count) + 0.5) / count)
-    return (reach * np.cos(turn)).astype(np.float32), (reach * np.sin(turn)).astype(np.float32)
-
-
-def read_points(image: torch.Tensor, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Values at the pixels nearest to points, and which of the points lie in the picture."""
-    height, width = image.shape
-    column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
-    inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-    values = image.cpu().numpy()[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-    return values.astype(np.float32), inside
 
 
 def measure_brightness(image: torch.Tensor, targets: Targets, radius: Floats) -> tuple[Floats, Floats]:

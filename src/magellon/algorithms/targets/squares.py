@@ -1,18 +1,24 @@
 """The squares of a grid in a low-magnification picture."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import measure_angle, refine_squares
+from magellon.algorithms.targets.found import (
+    Found,
+    move_targets,
+    name_kinds,
+    rank_targets,
+    read_points,
+    settle_sizes,
+    sort_targets,
+)
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
-from magellon.algorithms.targets.holes import read_points, settle_sizes
 from magellon.algorithms.targets.kinds import KindModel, describe_looks
-from magellon.algorithms.targets.lattice import FoundLattice
 
 LEAST_PLACED = 6
 """Squares on a lattice that make its angle theirs."""
@@ -20,12 +26,10 @@ LEAST_SURENESS = 0.1
 """Of an angle measured on edges."""
 
 
-@dataclass(frozen=True)
-class FoundSquares:
+@dataclass(frozen=True, kw_only=True)
+class FoundSquares(Found):
     """Best first, as arrays of equal length; lengths in pixels."""
 
-    x: Floats
-    y: Floats
     side: Floats
     angle: Floats
     """Degrees from +x toward +y, in [-45, 45)."""
@@ -33,19 +37,6 @@ class FoundSquares:
     """(n, 4, 2): x, y, going round; partly outside for a square that the picture cuts."""
     area: Floats
     """px², of the part in the picture."""
-    score: Floats
-    """Chance of being a square, 0-1."""
-    kinds: Floats
-    """(n, kinds): shares of 1, in the order of the network's kinds."""
-    kind: tuple[str, ...]
-    brightness: Floats
-    """Mean value inside."""
-    good: NDArray[np.bool_]
-    """Worth going to."""
-    lattice: FoundLattice | None
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 def find_squares(
@@ -64,30 +55,30 @@ def find_squares(
     """
     targets = gather_targets(image, predict, facts, calibration, threshold)
     if model is not None:
-        targets = replace(targets, found=replace(targets.found, kinds=model(look_at_squares(image, targets))))
+        targets = sort_targets(targets, model(look_at_squares(image, targets)))
     angle = settle_angles(image, targets)
-    x, y, side = refine_squares(image, targets.found.x, targets.found.y, settle_sizes(targets), angle)
-    targets = settle_places(replace(targets, found=replace(targets.found, x=x, y=y, size=side)))
+    targets = settle_places(
+        move_targets(targets, *refine_squares(image, targets.found.x, targets.found.y, settle_sizes(targets), angle))
+    )
     side, angle = settle_sizes(targets), settle_angles(image, targets)
     bright, share = _measure(image, targets, side, angle)
-    good_share = targets.found.kinds[:, facts.kinds.index("good")]
-    order = np.argsort(-(targets.score * good_share * share), kind="stable")
+    order = rank_targets(targets, facts.kinds, share)
     targets = targets.take(order)
     side, angle, share = side[order], angle[order], share[order]
-    kind = tuple(facts.kinds[int(each)] for each in targets.found.kinds.argmax(axis=1))
+    kind = name_kinds(targets, facts.kinds)
     return FoundSquares(
-        targets.found.x,
-        targets.found.y,
-        side,
-        angle,
-        place_points(targets, side, angle, np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32)),
-        (side**2 * share).astype(np.float32),
-        targets.score,
-        targets.found.kinds,
-        kind,
-        bright[order],
-        np.array([each == "good" for each in kind], dtype=np.bool_) & (share > 0.6),
-        targets.lattice,
+        x=targets.found.x,
+        y=targets.found.y,
+        side=side,
+        angle=angle,
+        corners=place_points(targets, side, angle, np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32)),
+        area=(side**2 * share).astype(np.float32),
+        score=targets.score,
+        kinds=targets.found.kinds,
+        kind=kind,
+        brightness=bright[order],
+        good=np.array([each == "good" for each in kind], dtype=np.bool_) & (share > 0.6),
+        lattice=targets.lattice,
     )
 
 

@@ -12,11 +12,10 @@ from magellon.algorithms.targets.holes import FoundHoles, describe_holes, find_h
 from magellon.backends.ptolemy.networks import TargetNetwork, open_target_network
 from magellon.backends.ptolemy.original import rank_holes, segment_holes
 from magellon.backends.ptolemy.overlay import Overlay
-from magellon.backends.ptolemy.results import describe_lattice, describe_picture, write_json, write_target_star
+from magellon.backends.ptolemy.results import TargetFiles, write_targets
 from magellon.backends.ptolemy.stage import Placement, StageParams
 from magellon.contracts import HOLE_DETECTION, Backend, Context, HoleInput, HoleOutput
 from magellon.io.grid_image import read_grid_image
-from magellon.io.serialem_navigator import write_navigator
 
 
 class HoleParams(StageParams):
@@ -44,26 +43,14 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
             holes = rank_holes(holes, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(holes)} holes")
         place = Placement(input.image, image.shape[0], image.shape[1], params)
-        paths = [context.workdir / f"{input.image.name}_holes.{end}" for end in ("json", "star", "nav", "png")]
-        record = {
-            **describe_picture(place),
-            "lattice": describe_lattice(holes.lattice, input.image.pixel_size),
-            "holes": [_describe_hole(holes, row, place, network.facts.kinds) for row in range(len(holes))],
-        }
-        write_json(paths[0], record)
-        write_target_star(paths[1], holes.x, holes.y, holes.score, [network.facts.kinds.index(kind) + 1 for kind in holes.kind])
-        good = [row for row in range(len(holes)) if holes.good[row]][: params.most]
-        points = [
-            place.make_point(rank, float(holes.x[row]), float(holes.y[row]), f"score {holes.score[row]:.2f}")
-            for rank, row in enumerate(good, 1)
-        ]
-        write_navigator(paths[2], points, params.map_id)
-        draw_holes(image, holes).write(paths[3])
+        files = TargetFiles.name(context.workdir, input.image.name, "holes")
+        write_targets(files, "holes", holes, network.facts.kinds, place, lambda row: _describe_hole(holes, row))
+        draw_holes(image, holes).write(files.picture)
         return HoleOutput(
-            holes=paths[0],
-            star=paths[1],
-            targets=paths[2],
-            picture=paths[3],
+            holes=files.record,
+            star=files.star,
+            targets=files.targets,
+            picture=files.picture,
             count=len(holes),
             good=int(holes.good.sum()),
             lattice_angle=round(holes.lattice.angle, 3) if holes.lattice else None,
@@ -82,23 +69,12 @@ def _find(image: NDArray[np.float32], network: TargetNetwork, params: HoleParams
     return describe_holes(pixels, targets, kinds, Calibration(), params.threshold)
 
 
-def _describe_hole(holes: FoundHoles, row: int, place: Placement, kinds: tuple[str, ...]) -> dict[str, Any]:
-    x, y = float(holes.x[row]), float(holes.y[row])
-    stage = place.locate(x, y)
+def _describe_hole(holes: FoundHoles, row: int) -> dict[str, Any]:
     return {
-        "rank": row + 1,
-        "x": round(x, 2),
-        "y": round(y, 2),
         "radius": round(float(holes.radius[row]), 2),
-        "score": round(float(holes.score[row]), 4),
-        "kind": holes.kind[row],
-        "kinds": {kind: round(float(share), 3) for kind, share in zip(kinds, holes.kinds[row], strict=True)},
         "ice": round(float(holes.ice[row]), 3),
-        "brightness": round(float(holes.brightness[row]), 3),
         "node": [int(holes.index[row, 0]), int(holes.index[row, 1])] if holes.placed[row] else None,
         "weak": bool(holes.weak[row]),
-        "good": bool(holes.good[row]),
-        **({"stage": [round(value, 4) for value in stage]} if stage else {}),
     }
 
 

@@ -14,6 +14,7 @@ from scipy.ndimage import center_of_mass, label
 from torch.nn import functional
 
 from magellon.algorithms.targets.candidates import Candidates
+from magellon.algorithms.targets.found import Found
 from magellon.algorithms.targets.holes import FoundHoles
 from magellon.algorithms.targets.planes import reduce_image
 from magellon.algorithms.targets.squares import FoundSquares
@@ -24,7 +25,7 @@ SQUARE_CROP, HOLE_CROP, HOLE_RADIUS = 240, 300, 70.0
 """Pixels."""
 SEGMENTER_MULTIPLE, SEGMENTER_LONGEST = 512, 2048
 MASK_THRESHOLD = 1e-4
-FoundT = TypeVar("FoundT", FoundHoles, FoundSquares)
+FoundT = TypeVar("FoundT", bound=Found)
 
 
 def rank_squares(squares: FoundSquares, image: Floats, path: Path, threads: int, device: str) -> FoundSquares:

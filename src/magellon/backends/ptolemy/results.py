@@ -1,19 +1,84 @@
-"""What both backends write: JSON for programs, STAR for RELION."""
+"""What both backends write: JSON for programs, STAR for RELION, navigator items for SerialEM."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magellon.algorithms.targets.found import Found
 from magellon.algorithms.targets.lattice import FoundLattice
 from magellon.backends.ptolemy.stage import Placement
 from magellon.io.files import replacing
+from magellon.io.serialem_navigator import write_navigator
 from magellon.io.star import StarTable, write_star
 
 KEPT_CLASS = "rlnClassNumber"
+
+
+@dataclass(frozen=True)
+class TargetFiles:
+    """Of one picture."""
+
+    record: Path
+    star: Path
+    targets: Path
+    picture: Path
+
+    @classmethod
+    def name(cls, folder: Path, image: str, what: str) -> "TargetFiles":
+        """Where they lie; `what` is `squares` or `holes`."""
+        return cls(*(folder / f"{image}_{what}.{end}" for end in ("json", "star", "nav", "png")))
+
+
+def write_targets(
+    files: TargetFiles,
+    what: str,
+    found: Found,
+    kinds: tuple[str, ...],
+    place: Placement,
+    describe: Callable[[int], dict[str, Any]],
+) -> None:
+    """Everything but the picture.
+
+    Args:
+        what: `squares` or `holes`.
+        kinds: all there are, in the network's order.
+        describe: what is said of the target in a row besides what is said of all.
+    """
+    record = {
+        **describe_picture(place),
+        "lattice": describe_lattice(found.lattice, place.image.pixel_size),
+        what: [_describe_target(found, row, place, kinds, describe(row)) for row in range(len(found))],
+    }
+    write_json(files.record, record)
+    write_target_star(files.star, found.x, found.y, found.score, [kinds.index(kind) + 1 for kind in found.kind])
+    good = [row for row in range(len(found)) if found.good[row]][: place.params.most]
+    points = [
+        place.make_point(rank, float(found.x[row]), float(found.y[row]), f"score {found.score[row]:.2f}")
+        for rank, row in enumerate(good, 1)
+    ]
+    write_navigator(files.targets, points, place.params.map_id)
+
+
+def _describe_target(found: Found, row: int, place: Placement, kinds: tuple[str, ...], more: dict[str, Any]) -> dict[str, Any]:
+    x, y = float(found.x[row]), float(found.y[row])
+    stage = place.locate(x, y)
+    return {
+        "rank": row + 1,
+        "x": round(x, 2),
+        "y": round(y, 2),
+        **more,
+        "score": round(float(found.score[row]), 4),
+        "kind": found.kind[row],
+        "kinds": {kind: round(float(share), 3) for kind, share in zip(kinds, found.kinds[row], strict=True)},
+        "brightness": round(float(found.brightness[row]), 3),
+        "good": bool(found.good[row]),
+        **({"stage": [round(value, 4) for value in stage]} if stage else {}),
+    }
 
 
 def describe_picture(place: Placement) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from magellon.algorithms.targets.squares import FoundSquares, find_squares
 from magellon.backends.ptolemy.networks import open_target_network
 from magellon.backends.ptolemy.original import rank_squares
 from magellon.backends.ptolemy.overlay import Overlay
-from magellon.backends.ptolemy.results import describe_lattice, describe_picture, write_json, write_target_star
+from magellon.backends.ptolemy.results import TargetFiles, write_targets
 from magellon.backends.ptolemy.stage import Placement, StageParams
 from magellon.contracts import SQUARE_DETECTION, Backend, Context, SquareInput, SquareOutput
 from magellon.io.grid_image import read_grid_image
-from magellon.io.serialem_navigator import write_navigator
 
 
 class SquareParams(StageParams):
@@ -42,49 +41,25 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
             squares = rank_squares(squares, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(squares)} squares")
         place = Placement(input.image, image.shape[0], image.shape[1], params)
-        paths = [context.workdir / f"{input.image.name}_squares.{end}" for end in ("json", "star", "nav", "png")]
-        record = {
-            **describe_picture(place),
-            "lattice": describe_lattice(squares.lattice, input.image.pixel_size),
-            "squares": [_describe_square(squares, row, place, network.facts.kinds) for row in range(len(squares))],
-        }
-        write_json(paths[0], record)
-        numbers = [network.facts.kinds.index(kind) + 1 for kind in squares.kind]
-        write_target_star(paths[1], squares.x, squares.y, squares.score, numbers)
-        good = [row for row in range(len(squares)) if squares.good[row]][: params.most]
-        points = [
-            place.make_point(rank, float(squares.x[row]), float(squares.y[row]), f"score {squares.score[row]:.2f}")
-            for rank, row in enumerate(good, 1)
-        ]
-        write_navigator(paths[2], points, params.map_id)
-        draw_squares(image, squares).write(paths[3])
+        files = TargetFiles.name(context.workdir, input.image.name, "squares")
+        write_targets(files, "squares", squares, facts.kinds, place, lambda row: _describe_square(squares, row))
+        draw_squares(image, squares).write(files.picture)
         return SquareOutput(
-            squares=paths[0],
-            star=paths[1],
-            targets=paths[2],
-            picture=paths[3],
+            squares=files.record,
+            star=files.star,
+            targets=files.targets,
+            picture=files.picture,
             count=len(squares),
             good=int(squares.good.sum()),
         )
 
 
-def _describe_square(squares: FoundSquares, row: int, place: Placement, kinds: tuple[str, ...]) -> dict[str, Any]:
-    x, y = float(squares.x[row]), float(squares.y[row])
-    stage = place.locate(x, y)
+def _describe_square(squares: FoundSquares, row: int) -> dict[str, Any]:
     return {
-        "rank": row + 1,
-        "x": round(x, 2),
-        "y": round(y, 2),
         "corners": [[round(float(value), 2) for value in corner] for corner in squares.corners[row]],
         "side": round(float(squares.side[row]), 2),
         "angle": round(float(squares.angle[row]), 2),
         "area": round(float(squares.area[row]), 1),
-        "brightness": round(float(squares.brightness[row]), 3),
-        "score": round(float(squares.score[row]), 4),
-        "kind": squares.kind[row],
-        "kinds": {kind: round(float(share), 3) for kind, share in zip(kinds, squares.kinds[row], strict=True)},
-        "good": bool(squares.good[row]),
-        **({"stage": [round(value, 4) for value in stage]} if stage else {}),
     }
 
 
