@@ -11,6 +11,7 @@ from pathlib import Path
 from magellon.errors import BadInput, Transient
 from magellon.platform.bus.configuration import BusAddress, read_address
 from magellon.platform.bus.connection import connect_bus
+from magellon.platform.garbage import collect_seldom
 from magellon.platform.logs import start_logging
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
@@ -92,6 +93,7 @@ def main() -> int:
     parser.add_argument("--database", metavar="URL", help="a site's PostgreSQL; left out, a file in the state folder")
     arguments = parser.parse_args()
     start_logging()
+    collect_seldom()
     home = Home.at(arguments.home, arguments.state)
     policy = Policy.model_validate_json(arguments.policy)
     web = WebSettings.model_validate_json(arguments.web) if arguments.web else None

@@ -27,7 +27,8 @@ from magellon.platform.server import reconciling
 from magellon.platform.server.advancing import advance_found, find_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.events import Event, enter_events, read_events
-from magellon.platform.server.links import link_tasks, relink_folder
+from magellon.platform.server.linking import Linker
+from magellon.platform.server.links import list_task_links, relink_folder
 from magellon.platform.server.metrics import enter_metrics
 from magellon.platform.server.publishing import enter_sequences, take_due_tasks
 from magellon.platform.server.report import Progress, make_progress
@@ -71,6 +72,7 @@ class Dispatcher:
         self._look_at = 0.0
         self._reconcile_at = 0.0
         self._progress_at: dict[int, float] = {}
+        self._linker = Linker(book)
         self._relinking: set[int] = set()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -106,6 +108,7 @@ class Dispatcher:
         for message in messages:
             with contextlib.suppress(*BUS_ERRORS):  # comes again, and changes nothing then
                 await message.ack()
+        await self._linker.wait_for_room()
         return len(messages)
 
     def _move_on(self, connection: Connection, touched: list[int], seen: Iterable[int] = ()) -> None:
@@ -113,11 +116,7 @@ class Dispatcher:
         moved = set(touched)
         completed = advance_found(self.book, connection, {entry for number, entry in found.items() if number in moved})
         jobs_seen = {job for job, _, _ in found.values()}
-        try:
-            link_tasks(self.book, connection, [*touched, *completed])
-        except OSError as error:  # a full or read-only disk: the ledger goes on, the links follow
-            log.warning("the session's folder cannot be written: %s", error)
-            self.book.loosened.update(jobs_seen)
+        self._linker.add(list_task_links(self.book, connection, [*touched, *completed]))
         enter_metrics(self.book, connection, [*touched, *completed])
         self._dirty.update(jobs_seen)
         self.book.loosened.update(jobs_seen & self._relinking)
@@ -242,10 +241,13 @@ class Dispatcher:
                     continue
                 facts = self.book.job(connection, job)
                 progress = make_progress(connection, facts, self.watch)
-                if progress.settled and (job in self.book.loosened or job in self._relinking):
+                self._dirty.discard(job)
+                if progress.settled and self._linker.is_busy(job):
+                    progress = progress.model_copy(update={"settled": False})
+                    self._dirty.add(job)
+                elif progress.settled and (job in self.book.loosened or job in self._relinking):
                     progress = progress.model_copy(update={"settled": False})
                     self._start_relinking(job)
-                self._dirty.discard(job)
                 self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
                 told.append(progress)
         return told
@@ -291,7 +293,7 @@ class Dispatcher:
     def note_change(self, job: int) -> None:
         """A job was submitted or changed."""
         self._dirty.add(job)
-        if job in self._relinking:
+        if job in self._relinking or self._linker.is_busy(job):
             self.book.loosened.add(job)
 
     # Recovering

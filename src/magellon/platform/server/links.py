@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -12,6 +12,7 @@ from magellon.contracts.record import map_plain_paths
 from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.store.files import link_atomically
+from magellon.platform.store.home import Home
 from magellon.platform.store.schema import items, jobs, results, tasks
 
 MOVIES_FOLDER = "movies"
@@ -25,16 +26,36 @@ _find_with_outputs = (
 )
 
 
+class Link(NamedTuple):
+    """One to make."""
+
+    job: int
+    place: str
+    target: str
+
+
 def link_tasks(book: Book, connection: Connection, task_numbers: Iterable[int]) -> None:
     """Link the files of tasks that have just been completed."""
-    inside = str(book.home.root)
+    make_links(list_task_links(book, connection, task_numbers), book.home)
+
+
+def make_links(links: Iterable[Link], home: Home) -> None:
+    inside = str(home.root)
+    for link in links:
+        link_atomically(link.place, link.target, inside)
+
+
+def list_task_links(book: Book, connection: Connection, task_numbers: Iterable[int]) -> list[Link]:
+    """Links to the files of tasks that have just been completed."""
+    found = []
     for part in split(list(task_numbers)):
         rows = [row for row in connection.execute(_find_by_number, {"numbers": part}) if row.state == "completed"]
         outputs = book.fetch_outputs(connection, [row.identity for row in rows])
         for row in rows:
             folder = f"{book.home.sessions}/{book.job(connection, row.job_id).session}"
-            for link, target in _list_links(book, row, outputs[row.identity]).items():
-                link_atomically(f"{folder}/{link}", target, inside)
+            links = _list_links(book, row, outputs[row.identity])
+            found += [Link(row.job_id, f"{folder}/{link}", target) for link, target in links.items()]
+    return found
 
 
 def _list_links(book: Book, row: Any, output: dict[str, Any]) -> dict[str, str]:

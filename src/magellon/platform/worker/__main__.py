@@ -16,6 +16,7 @@ from magellon.errors import BadInput, Transient
 from magellon.platform.bus.access import find_bus
 from magellon.platform.bus.configuration import BusAddress, read_address
 from magellon.platform.bus.connection import connect_bus
+from magellon.platform.garbage import collect_seldom
 from magellon.platform.logs import start_logging
 from magellon.platform.store.home import Home
 from magellon.platform.store.results import ResultStore
@@ -136,6 +137,7 @@ async def work_until_signal(arguments: argparse.Namespace, address: BusAddress) 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     start_logging()
+    collect_seldom()
     home = Home.at(arguments.home, arguments.state)
     try:
         # The environment alone does not choose a bus here: a machine's own server must get its own worker.
