@@ -11,6 +11,7 @@ from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
 from magellon.platform.server.gathering import advance_gathers
 from magellon.platform.server.surveying import OUTDATED, advance_surveys, find_results, find_surveys
+from magellon.platform.store.batches import execute_many
 from magellon.platform.store.schema import items, jobs, tasks
 
 _set_state = (
@@ -118,7 +119,7 @@ def _advance_part(book: Book, connection: Connection, job: JobFacts, item_ids: l
             elif steps[key].state == "completed":
                 book.loosened.add(job.id)
     if changes:
-        connection.execute(_set_state, changes)
+        execute_many(connection, _set_state, changes)
         told = [(job.id, int(str(c["of_task"])), str(c["new_state"]), c["new_reason"]) for c in changes]
         record_changes(connection, [(j, t, s, str(r) if r else None) for j, t, s, r in told if s not in OPEN], book.now())
     return completed

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from magellon.contracts.task import Failed, Finished, Reports, Started
 from magellon.platform.server.book import Book, split
 from magellon.platform.server.policy import Policy
+from magellon.platform.store.batches import execute_many
 from magellon.platform.store.inserting import insert_if_absent
 from magellon.platform.store.schema import events, results, tasks
 
@@ -61,8 +62,7 @@ def _enter_started(connection: Connection, batch: Iterable[Started], now: float)
         {"of_task": e.task, "of_attempt": e.attempt, "of_worker": e.worker, "of_incarnation": e.incarnation, "now": now}
         for e in batch
     ]
-    if rows:
-        connection.execute(_start, rows)
+    execute_many(connection, _start, rows)
 
 
 def _enter_finished(book: Book, connection: Connection, batch: Sequence[Finished], now: float) -> list[int]:
@@ -95,8 +95,7 @@ def complete_tasks(connection: Connection, identities: Sequence[str], now: float
 def record_changes(connection: Connection, changes: Iterable[tuple[int, int | None, str, str | None]], now: float) -> None:
     """Lines of the live view: (job, task or None for the job as a whole, state, reason)."""
     rows = [{"at": now, "job_id": job, "task_id": task, "kind": kind, "text": text} for job, task, kind, text in changes]
-    if rows:
-        connection.execute(_record, rows)
+    execute_many(connection, _record, rows)
 
 
 def _enter_failed(policy: Policy, connection: Connection, event: Failed, now: float) -> bool:

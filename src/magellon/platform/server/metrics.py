@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from magellon.platform.server.book import Book, split
+from magellon.platform.store.batches import execute_many
 from magellon.platform.store.schema import metrics, tasks
 
 METRICS: dict[str, tuple[str, str]] = {
@@ -64,6 +65,7 @@ _find_measured = select(
     tasks.c.category.in_(sorted(_MEASURES)),
     tasks.c.item_id.is_not(None),
 )  # fmt: skip
+_enter_values = insert(metrics)
 _forget = delete(metrics).where(
     metrics.c.job_id == bindparam("job"),
     metrics.c.item_id.in_(bindparam("items", expanding=True)),
@@ -115,5 +117,4 @@ def _enter(book: Book, connection: Connection, rows: Sequence[Any]) -> None:
         if row.identity in outputs
         for name, value in measure_output(row.category, outputs[row.identity]).items()
     ]
-    if new:
-        connection.execute(insert(metrics), new)
+    execute_many(connection, _enter_values, new)

@@ -17,6 +17,7 @@ from magellon.platform.pipeline.survey import build_survey_input, recall_sample
 from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.gathering import count_settled, settle_items
 from magellon.platform.server.surveying import find_surveys
+from magellon.platform.store.batches import execute_many
 from magellon.platform.store.files import write_atomically
 from magellon.platform.store.schema import jobs, tasks
 
@@ -76,8 +77,7 @@ def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
                 rows = connection.execute(_find_due, {**wanted, **_is_time(book, now)}).all()
                 waiting[lane] += len(rows)
                 taken += _build_tasks(book, connection, facts, rows, urgent)
-    if taken:
-        connection.execute(_publish, [{"of_task": task.id, "new_attempt": task.attempt} for task in taken])
+    execute_many(connection, _publish, [{"of_task": task.id, "new_attempt": task.attempt} for task in taken])
     return taken
 
 
@@ -223,7 +223,7 @@ def enter_sequences(connection: Connection, published: Sequence[tuple[Task, int]
     if not published:
         return []
     rows = [{"of_task": task.id, "of_attempt": task.attempt, "new_sequence": number} for task, number in published]
-    connection.execute(_place, rows)
+    execute_many(connection, _place, rows)
     unwanted = []
     for part in split(list(published)):
         found = connection.execute(_find_published, {"numbers": [task.id for task, _ in part]})
