@@ -121,12 +121,17 @@ def count_children() -> int:
 
 
 def is_done(home: Home, job: int, load: Load) -> bool:
+    return count_completed(home, job) == load.tasks
+
+
+def count_completed(home: Home, job: int) -> int:
+    """Completed tasks of a job."""
     ledger = Ledger.at(home.ledger)
     with ledger.engine.connect() as connection:
         query = select(func.count()).where(tasks.c.job_id == job, tasks.c.state == "completed")
-        done = connection.execute(query).scalar_one() == load.tasks
+        number = connection.execute(query).scalar_one()
     ledger.close()
-    return bool(done)
+    return int(number)
 
 
 def read_times(home: Home, job: int) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Backends that return at once, to measure what the engine itself costs."""
 
+import time
 import zlib
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class InstantParams(Params):
 
     salt: int = 0
     """Changes the identity."""
+    seconds: float = 0.0
+    """To sleep."""
 
 
 def _write(path: Path, text: str) -> Path:
@@ -39,6 +42,7 @@ class InstantMotion(Backend[MotionInput, InstantParams, MotionOutput]):
     contract, name, Params = MOTION_CORRECTION, "instant", InstantParams
 
     def run(self, input: MotionInput, params: InstantParams, context: Context) -> MotionOutput:
+        time.sleep(params.seconds)
         name = input.movie.name
         image = Micrograph(name=name, path=_write(context.workdir / f"{name}.mrc", name), pixel_size=1, shape=(4, 4))
         return MotionOutput(
@@ -61,6 +65,7 @@ class InstantCtf(Backend[CtfInput, InstantParams, CtfOutput]):
     contract, name, Params = CTF_ESTIMATION, "instant", InstantParams
 
     def run(self, input: CtfInput, params: InstantParams, context: Context) -> CtfOutput:
+        time.sleep(params.seconds)
         name = input.micrograph.name
         chance = zlib.crc32(name.encode()) / 2**32
         ctf = Ctf(
@@ -81,6 +86,7 @@ class InstantFft(Backend[FftInput, InstantParams, FftOutput]):
     contract, name, Params = FFT, "instant", InstantParams
 
     def run(self, input: FftInput, params: InstantParams, context: Context) -> FftOutput:
+        time.sleep(params.seconds)
         name = f"{input.micrograph.name}_fft{params.salt}.png"
         return FftOutput(picture=_write(context.workdir / name, name))
 

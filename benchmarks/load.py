@@ -21,7 +21,16 @@ from typing import Any
 import psutil
 
 from benchmarks import instant_backends
-from benchmarks.dispatch import SLOTS, Load, is_done, measure_processes, read_times, wait_until_warm, write_session
+from benchmarks.dispatch import (
+    SLOTS,
+    Load,
+    count_completed,
+    is_done,
+    measure_processes,
+    read_times,
+    wait_until_warm,
+    write_session,
+)
 from benchmarks.load_clients import CLIENTS, PAGES, PROBE
 from benchmarks.table import Row
 from magellon.platform.bus.configuration import read_address
@@ -38,11 +47,26 @@ _TIMES = 40
 _IDLE = "motion_correction/motioncor,ctf_estimation/ctf,particle_picking/dog,particle_extraction/stack-maker,fft/fft"
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast a job runs, and how long it is watched."""
+
+    task_seconds: float
+    most_seconds: float = float("inf")
+
+
+FULL_SPEED = Pace(0.0)
+"""As fast as the engine can: the machine has nothing left for anybody else."""
+BUSY_SITE = Pace(0.25, 90.0)
+"""Sixty tasks a second or so: 20 microscopes of 1,000 movies an hour, ten steps each."""
+
+
 @dataclass
 class Watched:
     """What was seen from outside while the job ran."""
 
-    tasks: int
+    completed: int = 0
+    """Tasks."""
     submitting: tuple[float, float] = (0.0, 0.0)
     """Between these moments the session came in, seconds since 1970."""
     seconds: float = 0.0
@@ -56,11 +80,14 @@ class Watched:
     """The server's processor time for each page, in milliseconds, when it has nothing else to do."""
 
 
-def make_recipe(steps: int) -> Recipe:
-    """Motion correction, CTF and as many power spectra as are wanted."""
-    named: dict[str, Any] = {name: {"backend": "instant"} for name in ("motion_correction", "ctf_estimation")}
+def make_recipe(steps: int, seconds: float) -> Recipe:
+    """Motion correction, CTF and as many power spectra as are wanted; each task sleeps for so many seconds."""
+    named: dict[str, Any] = {
+        name: {"backend": "instant", "params": {"seconds": seconds}} for name in ("motion_correction", "ctf_estimation")
+    }
     named |= {
-        f"fft{number}": {"category": "fft", "backend": "instant", "params": {"salt": number}} for number in range(1, steps - 1)
+        f"fft{number}": {"category": "fft", "backend": "instant", "params": {"salt": number, "seconds": seconds}}
+        for number in range(1, steps - 1)
     }
     return Recipe.model_validate({"steps": named})
 
@@ -82,10 +109,11 @@ async def open_server(folder: Path) -> Any:
             await serving
 
 
-async def watch_load(folder: Path, load: Load) -> Watched:
-    submission = Submission(folder=str(folder / "load"), recipe=make_recipe(load.steps), request="load")
+async def watch_load(folder: Path, load: Load, pace: Pace) -> Watched:
+    recipe = make_recipe(load.steps, pace.task_seconds)
+    submission = Submission(folder=str(folder / "load"), recipe=recipe, request="load")
     home = Home.at(folder / "home")
-    watched = Watched(load.tasks)
+    watched = Watched()
     async with open_server(folder) as opened:
         workers = _start("benchmarks.load_workers", str(home.root), str(WORKERS - 1), _IDLE)
         report = folder / "clients.json"
@@ -99,7 +127,8 @@ async def watch_load(folder: Path, load: Load) -> Watched:
             job = int(await ask_server(client, "api.submit", submission.model_dump_json().encode()))
             watched.submitting = (start, time.time())
             server = _find_server()
-            while not await asyncio.to_thread(is_done, home, job, load):
+            leave_at = time.time() + pace.most_seconds
+            while time.time() < leave_at and not await asyncio.to_thread(is_done, home, job, load):
                 watched.memory.append(server.memory_info().rss / 2**20)
                 await asyncio.sleep(1.0)
             after = measure_processes()
@@ -113,7 +142,7 @@ async def watch_load(folder: Path, load: Load) -> Watched:
             workers.wait()
             await client.close()
     began, ended = read_times(home, job)
-    watched.seconds = ended - began
+    watched.seconds, watched.completed = ended - began, await asyncio.to_thread(count_completed, home, job)
     said = json.loads(report.read_text())
     watched.answers, watched.events = [tuple(each) for each in said["answers"]], said["events"]
     return watched
@@ -173,7 +202,7 @@ def summarise(watched: Watched) -> dict[str, float]:
     probes = [(moment, took) for moment, page, _, took in asked if page == PROBE]
     memory = watched.memory or [0.0]
     return {
-        "tasks/s": watched.tasks / watched.seconds,
+        "tasks/s": watched.completed / watched.seconds,
         "answers": float(len(pages)),
         "not 200": float(sum(status != 200 for moment, _, status, _ in asked if moment > entered)),
         "p50 (ms)": _rank(pages, 0.5),
@@ -204,26 +233,30 @@ def run(work: Path, quick: bool) -> list[Row]:
     os.environ["MAGELLON_EXTRA_BACKENDS"] = instant_backends.ALL
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     load = Load(100, 10) if quick else Load(10_000, 10)
+    return [
+        measure_load(work / name, load, name, pace) for name, pace in (("full speed", FULL_SPEED), ("busy site", BUSY_SITE))
+    ]
+
+
+def measure_load(work: Path, load: Load, name: str, pace: Pace) -> Row:
     work.mkdir(parents=True, exist_ok=True)
     write_session(work / "load", load.movies)
-    watched = asyncio.run(watch_load(work, load))
+    watched = asyncio.run(watch_load(work, load, pace))
     shares = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in watched.cpu.items())
     costs = ", ".join(f"{page} {cost:.1f} ms" for page, cost in sorted(watched.costs.items(), key=lambda each: -each[1]))
     note = (
         f"CPU time in all: {shares}; CPU time of the server for a page: {costs}; 95th percentiles while the job ran: "
         f"{list_slowest(watched)}; machine load {os.getloadavg()[0]:.1f}"
     )
-    return [
-        Row(
-            step="load",
-            program=f"magellon up, {load.tasks} tasks",
-            data=f"{load.movies} micrographs x {load.steps} steps at once, {CLIENTS} clients, {WORKERS} workers",
-            items=load.tasks,
-            seconds=watched.seconds / load.tasks,
-            cpu_seconds=sum(watched.cpu.values()) / load.tasks,
-            peak_megabytes=max(watched.memory, default=0.0),
-            accuracy=summarise(watched),
-            threads=SLOTS,
-            note=note,
-        )
-    ]
+    return Row(
+        step="load",
+        program=f"magellon up, {load.tasks} tasks, {name}",
+        data=f"{load.movies} micrographs x {load.steps} steps at once, {CLIENTS} clients, {WORKERS} workers",
+        items=watched.completed,
+        seconds=watched.seconds / max(watched.completed, 1),
+        cpu_seconds=sum(watched.cpu.values()) / max(watched.completed, 1),
+        peak_megabytes=max(watched.memory, default=0.0),
+        accuracy=summarise(watched),
+        threads=SLOTS,
+        note=note,
+    )

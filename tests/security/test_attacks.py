@@ -124,7 +124,19 @@ def test_strange_names_are_names(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["' OR '1'='1", "'; DROP TABLE users; --", "%", "_", "\\", '"', "1) OR 1=1", "${7*7}", "{{7*7}}", "\x00"]
+    "value",
+    [
+        "' OR '1'='1",
+        "'; DROP TABLE users; --",
+        "%",
+        "_",
+        "\\",
+        '"',
+        "1) OR 1=1",
+        "${1234567*7654321}",
+        "{{1234567*7654321}}",
+        "\x00",
+    ],
 )
 def test_parameters_are_values(site: Site, value: str) -> None:
     """Whatever can be asked for by a text: no error of the server, and never more than without it."""
@@ -134,7 +146,7 @@ def test_parameters_are_values(site: Site, value: str) -> None:
         for name in ("name", "sort", "state", "step", "filter", "where", "cursor", "order"):
             answer = client.get(f"/api/v1/{path}", params={name: value, "limit": 1000}, headers=vera)
             assert answer.status_code in (200, 422), answer.text
-            assert "49" not in answer.text or "7*7" not in value
+            assert str(1234567 * 7654321) not in answer.text, "it was worked out"
             if answer.status_code == 200:
                 assert len(answer.json()["items"]) <= all_of_them
     with site.book.ledger.reading() as connection:

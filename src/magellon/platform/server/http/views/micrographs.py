@@ -174,11 +174,13 @@ def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]])
     for start in range(0, len(numbers), 500):
         part = numbers[start : start + 500]
         query = select(tasks.c.id, tasks.c.item_id, tasks.c.step, tasks.c.reason, shown_state.label("shown"))
-        for row in connection.execute(query.where(tasks.c.job_id == job, tasks.c.item_id.in_(part)).order_by(tasks.c.id)):
-            steps.setdefault(row.item_id, {})[row.step] = {"task": row.id, "state": row.shown, "reason": row.reason}
-        measured = select(metrics).where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).order_by(metrics.c.name)
-        for row in connection.execute(measured):
-            values.setdefault(row.item_id, {})[row.name] = row.value
+        query = query.where(tasks.c.job_id == job, tasks.c.item_id.in_(part)).order_by(tasks.c.id)
+        for task, item, step, reason, shown in connection.execute(query):
+            steps.setdefault(item, {})[step] = {"task": task, "state": shown, "reason": reason}
+        measured = select(metrics.c.item_id, metrics.c.name, metrics.c.value)
+        measured = measured.where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).order_by(metrics.c.name)
+        for item, name, value in connection.execute(measured):
+            values.setdefault(item, {})[name] = value
     return [
         MicrographView.model_validate({
             "id": row.id, "session": row.session_id, "name": row.name, "place": row.place_id, "problem": row.problem,
