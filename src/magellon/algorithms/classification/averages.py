@@ -104,10 +104,10 @@ class Filtered:
 
 
 def filter_averages(averages: FoldAverages, limits: Tensor) -> Filtered:
-    """Wiener-filtered averages without anything beyond each class's own limit (K,), in shells."""
+    """Wiener-filtered averages without anything beyond limits, in shells: (K,), or one for all classes, ()."""
     disc = averages.disc
     signal = estimate_signal(averages)
-    inside = (torch.arange(disc.radius + 1, device=limits.device) <= limits[:, None]).float()
+    inside = (torch.arange(disc.radius + 1, device=limits.device) <= limits[..., None]).float()
     noise = 1 / signal.clamp(min=_TINY)
     total, transfer = averages.sums.sum(0), averages.transfer.sum(0)
     whole = total * (inside / (transfer + noise))[:, disc.shells]

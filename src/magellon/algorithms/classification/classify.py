@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from magellon.algorithms.classification.limits import advance_limits, first_shells, ring_correlations
+from magellon.algorithms.classification.limits import advance_limit, first_shells, ring_correlations, shown_limits
 from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.records import Classification, Settings, Start, Voice
 from magellon.algorithms.classification.rounds import Geometry, Model, RoundResult, run_round, update_references
@@ -66,7 +66,9 @@ class _Run:
         poses = Poses.unknown(len(self.data))
         for number in range(self.schedule.rounds):
             index = self.schedule.draw(number, self.generator)
-            result = run_round(self.data, poses, index, self.model, self.geometry, partial(self._tick, number))
+            temperature = self.schedule.temperature(number, poses)
+            self.model.allowed = self.schedule.allowed(number)
+            result = run_round(self.data, poses, index, self.model, self.geometry, temperature, partial(self._tick, number))
             self.voice.log(_describe(number, result, self.model, len(index)))
             if number + 1 < self.schedule.rounds:
                 self._prepare_next(number, poses, result)
@@ -80,7 +82,7 @@ class _Run:
         """Make the references of the next round."""
         model = self.model
         bounds = self.schedule.first, self.schedule.cap(number)
-        model.limits = advance_limits(model.limits, result.averages, self.geometry.area, bounds)
+        model.limit = advance_limit(model.limit, result.averages, self.geometry.area, bounds)
         update_references(model, result, self.geometry)
         if self.schedule.seeded and number == self.schedule.seeding:
             seed_classes(self.data, poses, model, self.geometry, self.settings.seeds, self.generator)
@@ -104,10 +106,9 @@ def _begin(data: ParticleData, geometry: Geometry, classes: int, first: int, gen
     round_one = (low.shell_sums(mean.real) / low.counts.clamp(min=1))[low.shells]
     whole = torch.zeros(classes, len(geometry.disc.rows), dtype=torch.complex64, device=low.rows.device)
     whole[0, : len(low.rows)] = round_one.to(torch.complex64)
-    limits = torch.full((classes,), first, device=low.rows.device)
     prior = torch.full((classes,), -torch.inf, device=low.rows.device)
     prior[0] = 0
-    return _make_model(whole, limits, prior, data.folds)
+    return _make_model(whole, first, prior, data.folds)
 
 
 def _begin_from(start: Start, classes: int, data: ParticleData) -> Model:
@@ -115,16 +116,14 @@ def _begin_from(start: Start, classes: int, data: ParticleData) -> Model:
     given = len(start.references)
     room = max(classes - given, 0)
     whole = torch.nn.functional.pad(start.references, (0, 0, 0, room))
-    limits = torch.nn.functional.pad(start.limits, (0, room), value=int(start.limits.min()))
     prior = torch.full((given + room,), -torch.inf, device=whole.device)
     prior[:given] = 0
-    return _make_model(whole.clone(), limits.clone(), prior, data.folds)
+    return _make_model(whole.clone(), int(start.limits.max()), prior, data.folds)
 
 
-def _make_model(whole: Tensor, limits: Tensor, prior: Tensor, folds: int) -> Model:
-    shells = int(limits.max()) + 1
-    uncertainty = torch.zeros(folds, len(whole), shells, device=whole.device)
-    return Model(whole, whole.expand(folds, *whole.shape).clone(), uncertainty, limits, prior)
+def _make_model(whole: Tensor, limit: int, prior: Tensor, folds: int) -> Model:
+    uncertainty = torch.zeros(folds, len(whole), limit + 1, device=whole.device)
+    return Model(whole, whole.expand(folds, *whole.shape).clone(), uncertainty, limit, prior)
 
 
 def _describe(number: int, result: RoundResult, model: Model, count: int) -> str:
@@ -133,17 +132,17 @@ def _describe(number: int, result: RoundResult, model: Model, count: int) -> str
     largest = float(occupancy.max() / occupancy.sum().clamp(min=1e-9))
     return (
         f"round {number + 1}: {count} particles in {alive} classes, the largest with {100 * largest:.1f} %, "
-        f"aligned with up to {int(model.limits.max())} shells"
+        f"aligned with up to {model.limit} shells"
     )
 
 
 def _finish(poses: Poses, model: Model, result: RoundResult, geometry: Geometry, first: int) -> Classification:
     """The last averages, moved to the middle together with the particles they are made of."""
-    alignment = model.limits
-    limits = advance_limits(alignment, result.averages, geometry.area, (first, geometry.disc.radius))
-    model.limits = limits
+    aligned = model.limit
+    last = advance_limit(aligned, result.averages, geometry.area, (first, geometry.disc.radius))
+    shown = shown_limits(result.averages, (first, last))
     disc = result.averages.disc
-    centres = update_references(model, result, geometry)
+    centres = update_references(model, result, geometry, shown)
     radians = torch.deg2rad(poses.psi)
     y, x = centres[poses.klass].unbind(1)
     turned = torch.stack([-torch.sin(radians) * x + torch.cos(radians) * y, torch.cos(radians) * x + torch.sin(radians) * y], 1)
@@ -153,7 +152,8 @@ def _finish(poses: Poses, model: Model, result: RoundResult, geometry: Geometry,
         model.whole[:, : len(disc.rows)],
         result.averages.halves(),
         result.averages.occupancy,
-        limits,
+        shown,
+        aligned,
         first,
         ring_correlations(result.averages),
         disc,

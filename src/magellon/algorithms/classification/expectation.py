@@ -14,7 +14,7 @@ from torch import Tensor
 
 from magellon.algorithms.classification.sampling import Sampling, local_offsets
 
-_LEAST = 0.02
+_LEAST = 0.005
 """Classes and poses less probable than this are not followed."""
 
 
@@ -69,7 +69,7 @@ class Search:
     """Of the prior on shifts, fraction of the box."""
     temperature: float = 1.0
     """Log-likelihoods are divided by it; more than 1 lets classes compete longer."""
-    most: int = 3
+    most: int = 8
     """Classes of a particle that are refined."""
 
 

@@ -44,6 +44,8 @@ class Classification:
     """(K,) particles, by probability."""
     limits: Tensor
     """(K,) int64: the shells in which the halves agree though the alignment did not know them."""
+    aligned: int
+    """Shells that particles were compared in last."""
     first: int
     """Shells every class started with; a class whose limit this is has shown nothing."""
     correlation: Tensor

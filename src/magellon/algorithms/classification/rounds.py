@@ -60,14 +60,15 @@ def run_round(
     index: Tensor,
     model: "Model",
     geometry: Geometry,
+    temperature: float = 1.0,
     tick: Callable[[float], None] = lambda fraction: None,
 ) -> RoundResult:
     """Fit the particles `index` to the model's references and add them up; their poses are written into `poses`."""
-    radius = int(model.limits.max())
+    radius = model.limit
     sampling = make_sampling(geometry.disc.inner(radius), geometry.extent, geometry.reach)
     wide = geometry.disc.inner(min(radius + _AHEAD, geometry.disc.radius))
     references = [prepare_references(model, fold, sampling, wide) for fold in range(data.folds)]
-    search = Search(sampling, geometry.shift_sigma)
+    search = Search(sampling, geometry.shift_sigma, temperature)
     chunks = _make_chunks(index, data)
     totals = [_no_sums(model, sampling, wide) for _ in range(data.folds)]
 
@@ -99,7 +100,7 @@ def _no_sums(model: "Model", sampling: Sampling, disc: Disc) -> Sums:
 
 def _make_chunks(index: Tensor, data: ParticleData) -> list[tuple[int, Tensor]]:
     """Pieces of the particles of one fold each, sized so that threads share the work whatever their number."""
-    size = max(BATCH, min(2048, -(-len(index) // 16)))
+    size = max(2 * BATCH, min(2048, -(-len(index) // 16)))
     chunks = []
     for fold in range(data.folds):
         members = index[data.fold[index] == fold]
@@ -117,10 +118,12 @@ class Model:
     """(F, K, d): for the particles of each fold, the averages of all others."""
     uncertainty: Tensor
     """(F, K, shells + 1): their variance in each coefficient."""
-    limits: Tensor
-    """(K,) int64: shells each reference holds."""
+    limit: int
+    """Shells the references hold."""
     log_prior: Tensor
     """(K,)."""
+    allowed: float = 1.0
+    """Part of what a class is expected to lose by its uncertainty that it is allowed."""
 
     @property
     def classes(self) -> int:
@@ -133,23 +136,27 @@ def prepare_references(model: Model, fold: int, sampling: Sampling, wide: Disc) 
     turned = turn_references(references, sampling.disc, sampling.angles)
     power = sampling.disc.shell_sums(references.abs() ** 2)
     loss = model.uncertainty[fold][:, :shells]
-    allowance = torch.nn.functional.pad(loss, (0, shells - loss.shape[1])) * sampling.disc.counts
+    allowance = model.allowed * torch.nn.functional.pad(loss, (0, shells - loss.shape[1])) * sampling.disc.counts
     pad = (0, wide.radius + 1 - shells)
     power, allowance = (torch.nn.functional.pad(each, pad) for each in (power - allowance, allowance))
     return References(turned, power, allowance, model.log_prior)
 
 
-def update_references(model: Model, result: RoundResult, geometry: Geometry) -> Tensor:
-    """Make the averages the references of the next round: filtered to the model's limits, masked, centred.
+def update_references(model: Model, result: RoundResult, geometry: Geometry, limits: Tensor | None = None) -> Tensor:
+    """Make the averages the references of the next round: filtered to the model's limit, masked, centred.
+
+    Args:
+        limits: (K,) of each class instead.
 
     Returns:
         (K, 2) where the centres of mass were.
     """
     disc = result.averages.disc
-    filtered = filter_averages(result.averages, model.limits)
+    limits = torch.tensor(model.limit, device=disc.rows.device) if limits is None else limits
+    filtered = filter_averages(result.averages, limits)
     whole = mask_references(filtered.whole, disc, geometry.box)
     centres = find_centres(whole, disc, geometry.box)
-    phases = disc.phases(-centres) * (disc.shells <= model.limits[:, None])
+    phases = disc.phases(-centres) * (disc.shells <= limits[..., None])
     pad = (0, len(geometry.disc.rows) - len(disc.rows))
     model.whole = torch.nn.functional.pad(whole * phases, pad)
     others = torch.stack([mask_references(each, disc, geometry.box) * phases for each in filtered.others])

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from magellon.algorithms.classification.particles import Poses
+
 _PER_CLASS = 150
 """Particles of each class that early rounds look at."""
 _SEEDING = 4
 """The round after which the classes are seeded."""
 _COARSE = 4
 """Classes before that."""
+_ALLOWED = 0.3
+_COOL = 0.6
+"""Part of the rounds after which nothing is tempered any more."""
+_SETTLING = 0.7
+_EQUALS = 0.1
+"""Difference of log-likelihoods that counts as little at first, as a part of the median particle's."""
 _FULL = 2
 """Rounds at the end that look at every particle."""
 
@@ -49,6 +57,27 @@ class Schedule:
     def cap(self, number: int) -> int:
         """Shells no reference may pass in round `number`: one more every other round, then free."""
         return self.most if number >= self.rounds // 2 or not self.growing else min(self.most, self.first + max(0, number - 2))
+
+    def temperature(self, number: int, poses: Poses) -> float:
+        """By what log-likelihoods are divided in round `number`: high at first, then falling to 1.
+
+        At 1 particles settle in the first classes that fit, as many local optima as there are ways to begin. At first,
+        hypotheses that differ by less than a tenth of what a particle is worth compete as equals (deterministic annealing,
+        Ueda & Nakano 1998, Neural Networks 11, 271).
+        """
+        found = poses.gain[poses.klass >= 0]
+        if not self.growing or not len(found):
+            return 1.0
+        highest = max(_EQUALS * float(found.median()), 1.0)
+        return 1 + (highest - 1) * max(0.0, 1 - number / (_COOL * self.rounds))
+
+    def allowed(self, number: int) -> float:
+        """What classes are allowed for being uncertain in round `number`, as a part of what they are expected to lose.
+
+        In full it is right for particles that belong to a class and too much for all others, so that small classes draw in
+        strangers: that keeps particles moving between classes while they form, and has to end for classes to settle.
+        """
+        return 1.0 if self.growing and number < _SETTLING * self.rounds else _ALLOWED
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """The particles of round `number`, ascending: a random part that grows, then all."""

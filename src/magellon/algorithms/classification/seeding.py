@@ -33,14 +33,13 @@ def seed_classes(
         labels = cluster(embed_images(upright.images, generator), model.classes, generator)
     weights = torch.nn.functional.one_hot(labels, model.classes).T.float()
     signal = torch.full((low.radius + 1,), _SIGNAL, device=weights.device)
-    first = int(model.limits.min())  # What all classes hold before anything is proven.
+    first = model.limit
     seeds = upright.average(weights, signal) * (low.shells <= first)
     used = weights.sum(1) > 0
     pad = (0, len(geometry.disc.rows) - len(low.rows))
     model.whole = torch.nn.functional.pad(seeds, pad)
     model.others = model.whole.expand(data.folds, *model.whole.shape).clone()
     model.uncertainty = torch.zeros_like(model.uncertainty)
-    model.limits = torch.full_like(model.limits, first)
     model.log_prior = torch.where(used, 0.0, -torch.inf)
     poses.klass[:] = -1
     poses.klass[members] = labels.cpu()

@@ -60,7 +60,11 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
     averages = draw_images(found.averages.cpu()[order], found.disc.to("cpu"), plan.box.size)
     disc = plan.disc.to("cpu")
     signal, coefficients = measure_signal(
-        data.power, data.noise[data.group], disc.counts, limits[klass], float((plan.box.mask() ** 2).mean())
+        data.power,
+        data.noise[data.group],
+        disc.counts,
+        torch.full_like(klass, found.aligned),
+        float((plan.box.mask() ** 2).mean()),
     )
     evidence = Evidence(
         averages, klass, found.poses.gain, signal, coefficients, resolution.float(), plan.box.pixel_size, plan.diameter

@@ -6,7 +6,7 @@ from magellon.algorithms.classification.autoencoder import cluster, embed_images
 from magellon.algorithms.classification.averages import FoldAverages, filter_averages
 from magellon.algorithms.classification.classify import classify
 from magellon.algorithms.classification.disc import make_disc
-from magellon.algorithms.classification.limits import advance_limits, first_shells
+from magellon.algorithms.classification.limits import advance_limit, first_shells, shown_limits
 from magellon.algorithms.classification.particles import ParticleData
 from magellon.algorithms.classification.preparation import Box, Optics, prepare_particles
 from magellon.algorithms.classification.records import Settings
@@ -17,29 +17,44 @@ DISC = make_disc(12)
 BOX = Box(32, 2.0, 12.0)
 
 
-def make_averages(shared_to: int, folds: int = 4) -> FoldAverages:
-    """One class whose folds agree up to a shell and hold nothing but noise beyond."""
+def make_averages(shared_to: int, folds: int = 4, classes: int = 1, signal: float = 3.0) -> FoldAverages:
+    """Classes whose folds agree up to a shell and hold nothing but noise beyond."""
     generator = torch.Generator().manual_seed(2)
     size = len(DISC.rows)
-    common = 3 * torch.randn(1, size, dtype=torch.complex64, generator=generator) * (DISC.shells <= shared_to)
-    noise = torch.randn(folds, 1, size, dtype=torch.complex64, generator=generator)
-    ones = torch.ones(folds, 1, DISC.radius + 1)
-    return FoldAverages(common + noise, ones, torch.full((folds, 1), 50.0), DISC)
+    common = signal * torch.randn(classes, size, dtype=torch.complex64, generator=generator) * (DISC.shells <= shared_to)
+    noise = torch.randn(folds, classes, size, dtype=torch.complex64, generator=generator)
+    ones = torch.ones(folds, classes, DISC.radius + 1)
+    return FoldAverages(common + noise, ones, torch.full((folds, classes), 50.0), DISC)
 
 
-def test_limits_advance_where_halves_agree_and_stop_where_they_do_not() -> None:
-    averages, limits = make_averages(8), torch.tensor([3])
+def test_the_limit_advances_where_halves_agree_and_stops_where_they_do_not() -> None:
+    averages, limit = make_averages(8), 3
     for _ in range(6):
-        limits = advance_limits(limits, averages, 0.5, (3, 12))
+        limit = advance_limit(limit, averages, 0.5, (3, 12))
     # Two shells are left between what is known and what is looked at.
-    assert limits.tolist() == [6]
+    assert limit == 6
+    assert advance_limit(3, make_averages(2), 0.5, (3, 12)) == 3
+
+
+def test_classes_that_agree_weakly_take_a_shell_together() -> None:
+    """One class alone with such a correlation does not: it may be chance."""
+    averages, many = make_averages(12, signal=0.35), make_averages(12, classes=20, signal=0.35)
+    assert advance_limit(3, averages, 0.5, (3, 12)) == 3
+    assert advance_limit(3, many, 0.5, (3, 12)) == 5
+
+
+def test_each_class_shows_what_its_own_halves_agree_in() -> None:
+    first, second = make_averages(6), make_averages(10)
+    both = FoldAverages(*(torch.cat([getattr(a, n) for a in (first, second)], 1) for n in ("sums", "transfer", "weight")), DISC)
+    assert shown_limits(both, (3, 12)).tolist() == [6, 10]
+    assert shown_limits(both, (3, 8)).tolist() == [6, 8]
 
 
 def test_a_particles_own_fold_is_not_in_its_reference() -> None:
     averages = make_averages(12)
     other = FoldAverages(averages.sums.clone(), averages.transfer, averages.weight, DISC)
     other.sums[1] += 5
-    before, after = (filter_averages(each, torch.tensor([12])).others for each in (averages, other))
+    before, after = (filter_averages(each, torch.tensor(12)).others for each in (averages, other))
     change = (after - before).abs().amax(dim=(1, 2))
     # Only the estimate of the signal's power, which all folds share, is felt in the fold itself.
     assert change[1] < 0.1 * change[0]
