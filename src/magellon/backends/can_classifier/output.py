@@ -44,7 +44,7 @@ def write_output(
     with MrcStackWriter(folder / results.AVERAGES, box.size, box.pixel_size) as writer:
         for average in verdict.averages:
             writer.append(average)
-    results.write_class_table(folder / results.CLASSES, verdict, folders)
+    results.write_class_table(folder / results.CLASSES, verdict, folders, box.size * box.pixel_size)
     write_gallery(folder / GALLERY, verdict)
     assignment = assign_rows(finding)
     distance = params.minimum_distance

@@ -60,8 +60,8 @@ def find_repeated(
     return repeated
 
 
-def write_class_table(path: Path, verdict: Verdict, folders: Mapping[str, str]) -> None:
-    """`class_averages.star`."""
+def write_class_table(path: Path, verdict: Verdict, folders: Mapping[str, str], extent: float) -> None:
+    """`class_averages.star`: the classes, and of each the correlation of its halves in shells of a box `extent` Å wide."""
     name = _place(folders, CATEGORY, AVERAGES)
     total = max(int(verdict.occupancy.sum()), 1)
     columns = {
@@ -73,7 +73,23 @@ def write_class_table(path: Path, verdict: Verdict, folders: Mapping[str, str]) 
         "magellonParticles": verdict.occupancy.tolist(),
         "magellonJunkProbability": verdict.junk.tolist(),
     }
-    write_star(path, {"model_classes": columns})
+    curves = {
+        f"model_class_{number}": _make_curve(verdict, number - 1, extent) for number in range(1, len(verdict.occupancy) + 1)
+    }
+    write_star(path, {"model_classes": StarTable(columns)} | curves)
+
+
+def _make_curve(verdict: Verdict, index: int, extent: float) -> StarTable:
+    shells = np.arange(1, verdict.correlation.shape[1])
+    return StarTable(
+        {
+            "rlnSpectralIndex": shells.tolist(),
+            "rlnResolution": (shells / extent).round(6).tolist(),
+            "rlnAngstromResolution": (extent / shells).round(4).tolist(),
+            "rlnFourierShellCorrelation": verdict.correlation[index, 1:].round(6).tolist(),
+            "magellonUnbiased": (shells > verdict.biased).astype(int).tolist(),
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.classification.disc import draw_images
+from magellon.algorithms.classification.limits import unmixed_distance
 from magellon.algorithms.classification.particles import ParticleData
 from magellon.algorithms.classification.quality import Evidence, judge, measure_signal
 from magellon.algorithms.classification.records import Classification
@@ -38,6 +39,10 @@ class Verdict:
     """(n,) number of its class, from 1."""
     particle_junk: NDArray[np.float64]
     """(n,) probability."""
+    correlation: NDArray[np.float64]
+    """(K, shells + 1) Fourier ring correlation of each class's halves."""
+    biased: int
+    """The last shell in which halves may agree because they were aligned to common references."""
 
 
 def judge_classes(found: Classification, data: ParticleData, plan: Plan, params: CanClassifierParams) -> Verdict:
@@ -83,6 +88,8 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
         selected=selected,
         klass=klass.numpy() + 1,
         particle_junk=judged.particle_junk.double().numpy(),
+        correlation=found.correlation.cpu()[order].double().numpy(),
+        biased=found.aligned + unmixed_distance(plan.geometry.area) - 1,
     )
 
 

@@ -57,6 +57,13 @@ def test_shapes_are_told_apart_and_aligned(tmp_path: Path) -> None:
         moved = [(floats(found, f"rlnOrigin{a}Angst") - floats(truth, f"rlnOrigin{a}Angst"))[own] for a in "XY"]
         upright = np.array([moved[0] * np.cos(psi) - moved[1] * np.sin(psi), moved[0] * np.sin(psi) + moved[1] * np.cos(psi)])
         assert np.median(np.abs(upright - np.median(upright, axis=1)[:, None])) < 0.5 * PIXEL_SIZE
+    for k in range(1, klass.max() + 1):
+        curve = read_star(output.classes.table)[f"model_class_{k}"]
+        assert curve.floats("rlnAngstromResolution")[0] == pytest.approx(32 * PIXEL_SIZE)
+        assert np.mean(curve.floats("rlnFourierShellCorrelation")[:4]) > 0.8
+        unbiased = curve.ints("magellonUnbiased")
+        assert unbiased[0] == 0
+        assert unbiased == sorted(unbiased)
     averages = read_mrc(output.classes.averages)
     assert averages.shape == (output.classes_used, 32, 32)
     assert averages[:, 12:20, 12:20].mean() > averages[:, :3].mean() + 0.2
