@@ -6,7 +6,6 @@ a field of ice without particles: what the output holds beyond the truth, per ce
 of 320 px and at once.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import magellon
 from benchmarks.cost import Cost, measure_call, measure_command
 from benchmarks.table import Row
+from benchmarks.topaz import find_topaz
 from magellon.algorithms.denoising.blend import Blend
 from magellon.algorithms.denoising.denoise import denoise_image
 from magellon.algorithms.denoising.tiles import run_in_tiles
@@ -29,7 +28,6 @@ from magellon.backends.dog.backend import DogParams, DogPicker
 from magellon.contracts import Context, DenoisingInput, Micrograph, PickingInput
 from magellon.io.movie import open_movie
 from magellon.io.mrc import read_mrc, write_mrc
-from magellon.platform.store.environments import list_environments, locate_python
 from magellon.simulation.score import NO_PICKS, read_points, score_picks
 from magellon.simulation.session import simulate_session
 from magellon.simulation.spec import DetectorRanges, MotionRanges, OpticsRanges, SessionSpec, SpecimenRanges
@@ -119,21 +117,11 @@ def denoise_ours(case: Case, folder: Path) -> Cost:
     return measure_call(lambda: Denoise().run(example, DenoiseParams(), Context(workdir=folder)))[1]
 
 
-def find_topaz() -> Path | None:
-    """The program in the plugin's environment, of the folder that `magellon run` uses too."""
-    plugins = Path(os.environ.get("MAGELLON_PLUGINS", "~/magellon/plugins")).expanduser()
-    for environment in list_environments(plugins):
-        if environment.name == "magellon-topaz":
-            return locate_python(plugins, environment).with_name("topaz")
-    return None
-
-
 def denoise_topaz(case: Case, folder: Path) -> Cost:
-    program = find_topaz()
-    stand_in = Path(magellon.__file__).parent / "bundled" / "topaz" / "magellon_topaz" / "stand_in"
-    variables = [f"PYTHONPATH={stand_in}", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"]
+    topaz = find_topaz()
+    assert topaz is not None
     arguments = ["denoise", "-d", "-1", "-j", "1", "--arch", "unet", "-o", str(folder), "--suffix", "_denoised", str(case.path)]
-    return measure_command(["env", *variables, str(program), *arguments], folder, folder / "topaz.log")
+    return measure_command([*topaz, *arguments], folder, folder / "topaz.log")
 
 
 def _row(

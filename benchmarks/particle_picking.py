@@ -28,7 +28,7 @@ from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.star import StarTable, read_star, write_star
 from magellon.simulation.score import NO_PICKS, PickScore, match_points, read_points, score_picks
 from magellon.simulation.session import simulate_session
-from magellon.simulation.spec import MotionRanges, OpticsRanges, SessionSpec
+from magellon.simulation.spec import DetectorRanges, MotionRanges, OpticsRanges, SessionSpec
 from magellon.simulation.truth import SessionTruth, read_truth
 
 VIEWS = 12
@@ -41,6 +41,8 @@ UNSEEN = {"2xhe": ("2xhe.cif.gz", 1.0), "7cfn": ("7cfn.cif.gz", 1.0), "3jb9": ("
 TOPAZ_CELLS = (12, 24)
 """Diameters in pixels to which micrographs are reduced for Topaz, whose answer depends on it: the better one counts."""
 STILL = MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0))
+MENDED = DetectorRanges(dead_pixels=(0, 0), hot_pixels=(0, 0))
+"""Motion correction, which is left out here, mends the camera's defects before anything is picked."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def make_case(folder: Path, shown: str | Path, pixel_size: float, movies: int, s
     """Simulate a phantom or a structure's file, sum the frames, project the templates."""
     spec = SessionSpec(
         movies=movies, size=size, frames=4, exposure_per_frame=6.25, pixel_size=pixel_size, seed=11,
-        motion=STILL, optics=OpticsRanges(defocus=(8000, 25000)),
+        motion=STILL, camera=MENDED, optics=OpticsRanges(defocus=(8000, 25000)),
     )  # fmt: skip
     spec = replace(spec, pdb=shown) if isinstance(shown, Path) else replace(spec, phantom=shown)
     phantom = shown.name.split(".")[0] if isinstance(shown, Path) else shown
@@ -177,8 +179,8 @@ def read_scores(star: Path) -> np.ndarray:
 
 def measure_topaz(case: Case) -> list[Row]:
     """The pretrained network at score 0, at the better of some scales; nothing where it is not installed."""
-    program = find_topaz()
-    if program is None:
+    topaz = find_topaz()
+    if topaz is None:
         return []
     rows: list[Row] = []
     for cells in TOPAZ_CELLS:
@@ -187,7 +189,7 @@ def measure_topaz(case: Case) -> list[Row]:
         folder.mkdir(exist_ok=True)
         try:
             paths = [item.micrograph.path for item in case.inputs]
-            picks, cost = pick_with_topaz(program, paths, folder, scale, max(2, round(cells / 3)))
+            picks, cost = pick_with_topaz(topaz, paths, folder, scale, max(2, round(cells / 3)))
         except RuntimeError as error:
             print(f"Topaz: left out: {str(error)[-300:]}")
             return rows

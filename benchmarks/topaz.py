@@ -1,6 +1,6 @@
 """Topaz (GPL-3, run as a separate program where it is installed): its pretrained picker on our micrographs.
 
-Looked for as the program named by MAGELLON_TOPAZ, or `topaz` on the PATH.
+Looked for as the program named by MAGELLON_TOPAZ, in the plugin that `magellon plugin install topaz` makes, then on the PATH.
 """
 
 import os
@@ -11,19 +11,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import magellon
 from benchmarks.cost import Cost, measure_command
+from magellon.platform.store.environments import list_environments, locate_python
 
 MODEL = "resnet16_u64"
 
 
-def find_topaz() -> str | None:
-    """The program, if there is one."""
+def find_topaz() -> list[str] | None:
+    """The beginning of a command that runs it, on one thread; None where it is not installed."""
+    variables = ["env", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"]
     named = os.environ.get("MAGELLON_TOPAZ")
-    return named if named and Path(named).is_file() else shutil.which("topaz")
+    if named and Path(named).is_file():
+        return [*variables, named]
+    plugins = Path(os.environ.get("MAGELLON_PLUGINS", "~/magellon/plugins")).expanduser()
+    for environment in list_environments(plugins):
+        if environment.name == "magellon-topaz":
+            program = locate_python(plugins, environment).with_name("topaz")
+            stand_in = Path(magellon.__file__).parent / "bundled" / "topaz" / "magellon_topaz" / "stand_in"
+            return [*variables, f"PYTHONPATH={stand_in}", str(program)]
+    found = shutil.which("topaz")
+    return [*variables, found] if found else None
 
 
 def pick_with_topaz(
-    program: str, micrographs: Sequence[Path], folder: Path, scale: int, radius: int
+    topaz: Sequence[str], micrographs: Sequence[Path], folder: Path, scale: int, radius: int
 ) -> tuple[dict[str, NDArray[np.float64]], Cost]:
     """Preprocess and extract, as its documentation says: by name of the micrograph (n, 3) x, y and score, and what both cost.
 
@@ -35,13 +47,13 @@ def pick_with_topaz(
     reduced.mkdir(parents=True, exist_ok=True)
     paths = [str(path) for path in micrographs]
     first = measure_command(
-        [program, "preprocess", "--scale", f"{scale}", "--num-workers", "0", "--destdir", f"{reduced}", *paths],
+        [*topaz, "preprocess", "--scale", f"{scale}", "--num-workers", "0", "--destdir", f"{reduced}", *paths],
         folder, folder / "preprocess.log",
     )  # fmt: skip
     names = [path.stem for path in micrographs]
     out = folder / f"picks{scale}.txt"
     second = measure_command(
-        [program, "extract", "--model", MODEL, "--radius", f"{radius}", "--up-scale", f"{scale}", "--num-workers", "0",
+        [*topaz, "extract", "--model", MODEL, "--radius", f"{radius}", "--up-scale", f"{scale}", "--num-workers", "0",
          "--device", "-1", "--output", f"{out}", *(f"{reduced / name}.mrc" for name in names)],
         folder, folder / "extract.log",
     )  # fmt: skip

@@ -1,9 +1,7 @@
 """`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
 
-The network that Magellon ships is step 1660 of 1720 of such a run, in which ranges, pool and batches were still changed:
-with its default arguments the script makes a similar one, not the same file. No field is a real one, none shows a protein
-of the Protein Data Bank. One thread; about five minutes of processor time. It continues from the last checkpoint in the work
-folder.
+The network that Magellon ships is what it makes with its default arguments. No field is a real one, none shows a protein of the
+Protein Data Bank. One thread; about ten minutes of processor time. It continues from the last checkpoint in the work folder.
 """
 
 import argparse
@@ -23,18 +21,19 @@ from magellon.backends.cnn_picker.backend import SHIPPED
 from magellon.backends.cnn_picker.files import write_picking_net
 from magellon.simulation.picking_scenes import PickingScene, draw_scene
 
-STEPS, BATCH, USES = 1720, 2, 8
+STEPS, BATCH, USES = 4700, 2, 4
 """Steps of so many fields; each field is used about so often, turned differently."""
-POOL = 24
+POOL = 32
 RATE, WARM_UP, DECAY = 2e-3, 200, 0.25
 """Learning rate, steps until it is reached, and the part of all steps over which it falls to nothing."""
-AVERAGING = 0.997
+AVERAGING = 0.999
 """The shipped weights are a running mean of the trained ones."""
 BORDER = 6
 """Cells from the field's edge where candidates are not judged."""
-STAGES = ((0, {"faintest": 0.35, "empty": 0.07}), (320, {"empty": 0.07}), (440, {}))
-"""From which field on what is drawn. The first ones are fainter than any that the network is calibrated on."""
-CALIBRATION_FIELDS = 60
+STAGES = ((0, {"faintest": 1.5, "empty": 0.05}), (300, {"faintest": 0.8, "empty": 0.1}), (800, {}), (1400, {"sparse": 0.5}))
+"""From which field on what is drawn: what is easy to see, and many of it, first."""
+CALIBRATION_FIELDS, CALIBRATION_SIZE, GROUPS = 100, 192, 40
+"""Fields, cells of their sides, and groups of candidates of like logits."""
 SEED = 4
 
 
@@ -102,17 +101,19 @@ def train(work: Path, steps: int, pause: int) -> PickerNet:
 
 
 def calibrate(net: PickerNet, fields: int) -> Calibration:
-    """How often candidates of a logit are particles, on fields never seen: rising (isotonic) means of groups."""
-    logits, hits = [], []
+    """How often candidates of a logit are particles, on fields never seen, each of which counts as much as any other."""
+    logits, hits, weights = [], [], []
     for number in range(fields):
-        scene = draw_scene(np.random.default_rng([SEED, 1 << 41, number]))
+        scene = draw_scene(np.random.default_rng([SEED, 1 << 41, number]), CALIBRATION_SIZE, sparse=0.5)
         found, hit = judge(net, scene)
         logits.append(found)
         hits.append(hit)
+        weights.append(np.full(len(found), 1 / max(1, len(found))))
     order = np.argsort(np.concatenate(logits), kind="stable")
-    x, y = np.concatenate(logits)[order], np.concatenate(hits)[order].astype(np.float64)
-    groups = np.array_split(np.arange(len(x)), 60)
-    middle, rate = np.array([x[group].mean() for group in groups]), np.array([y[group].mean() for group in groups])
+    x, y, weight = (np.concatenate(each).astype(np.float64)[order] for each in (logits, hits, weights))
+    bounds = np.searchsorted(np.cumsum(weight), np.linspace(0, weight.sum(), GROUPS + 1)[1:-1])
+    groups = [group for group in np.split(np.arange(len(x)), bounds) if len(group)]
+    middle, rate = (np.array([np.average(each[group], weights=weight[group]) for group in groups]) for each in (x, y))
     rate = _make_rising(rate)
     keep = np.concatenate([[True], np.diff(middle) > 1e-3])
     return Calibration(tuple(np.round(middle[keep], 4).tolist()), tuple(np.round(rate[keep], 4).tolist()))

@@ -70,25 +70,30 @@ class _Canvas:
         self.density += sums.numpy().reshape(self.size, self.size)
 
 
-def draw_scene(rng: np.random.Generator, size: int = 160, faintest: float = 0.5, empty: float = 0.15) -> PickingScene:
+def draw_scene(
+    rng: np.random.Generator, size: int = 160, faintest: float = 0.5, empty: float = 0.15, sparse: float = 0.0
+) -> PickingScene:
     """A field of `size` cells, in which the particle is said to be 16 cells wide.
 
     Args:
-        faintest: least signal over noise in a cell of a particle; half of the fields lie below 1.2, some reach 6.
+        faintest: least signal over noise in a cell of a particle; a quarter of the fields lie below 1.2, the others reach 6.
         empty: part of the fields without particles.
+        sparse: part of the others with down to a tenth of the particles.
     """
     canvas = _Canvas(size + MARGIN, np.zeros((size + MARGIN, size + MARGIN)))
-    cells = NOMINAL_CELLS * math.exp(rng.uniform(math.log(0.76), math.log(1.32)))
+    # Mostly the diameter is about right; where it is wrong, the picks must not fall apart.
+    low, high = (0.92, 1.08) if rng.random() < 0.5 else (0.76, 1.32)
+    cells = NOMINAL_CELLS * math.exp(rng.uniform(math.log(low), math.log(high)))
     dirt = _draw_dirt(rng, canvas.size, cells)
     shape = draw_shape(rng)
-    centres, doubtful = _place_wanted(rng, canvas, shape, dirt, (cells, empty))
+    centres, doubtful = _place_wanted(rng, canvas, shape, dirt, (cells, empty, sparse))
     wanted = canvas.density.copy()
     clumps = _place_unwanted(rng, canvas, shape, centres, cells)
     if len(clumps):
         dirt.mask |= _near(clumps, canvas.size, 0.45 * cells)
         doubtful = np.concatenate([doubtful, centres[_within(centres, dirt.mask)]])
         centres = centres[~_within(centres, dirt.mask)]
-    brightest = 1.2 if rng.random() < 0.5 else 6.0
+    brightest = max(1.2, 1.5 * faintest) if rng.random() < 0.25 else 6.0
     snr = math.exp(rng.uniform(math.log(faintest), math.log(brightest)))
     image, seen = _expose(rng, canvas, wanted, dirt, cells, np.concatenate([centres, doubtful]), snr)
     corner = MARGIN // 2
@@ -111,18 +116,21 @@ def _draw_dirt(rng: np.random.Generator, size: int, cells: float) -> Dirt:
 
 
 def _place_wanted(
-    rng: np.random.Generator, canvas: _Canvas, shape: Shape, dirt: Dirt, ask: tuple[float, float]
+    rng: np.random.Generator, canvas: _Canvas, shape: Shape, dirt: Dirt, ask: tuple[float, float, float]
 ) -> tuple[Array, Array]:
     """Put particles where there is no dirt: centres of the whole ones, and of broken ones and those at the dirt's edge.
 
     Args:
-        ask: the particle's diameter in cells, and how probable it is that there is none.
+        ask: the particle's diameter in cells, how probable it is that there is none, and that there are few.
     """
-    cells, empty = ask
+    cells, empty, sparse = ask
     if rng.random() < empty:
         return np.zeros((0, 2)), np.zeros((0, 2))
     apart = cells * _choose(rng, ((0.35, 0.45, 0.65), (0.4, 0.65, 1.0), (0.25, 1.0, 2.5)))
-    centres = _scatter(rng, canvas.size, apart, 0.03 + rng.random() ** 1.6)
+    fullness = 0.03 + rng.random() ** 1.6
+    if sparse and rng.random() < sparse:
+        fullness *= math.exp(rng.uniform(math.log(0.1), 0))
+    centres = _scatter(rng, canvas.size, apart, fullness)
     on_dirt = _within(centres, dirt.mask)
     # Some particles lie on carbon; a person leaves them there.
     centres = centres[~on_dirt | (rng.random(len(centres)) < rng.choice([0.0, 0.5]))]
@@ -165,7 +173,8 @@ def _place_unwanted(rng: np.random.Generator, canvas: _Canvas, shape: Shape, cen
         gap = np.abs(free[:, None] - centres[None])
         gap = np.minimum(gap, canvas.size - gap)
         free = free[np.hypot(gap[..., 0], gap[..., 1]).min(axis=1) > 0.75 * cells]
-    for draw, how_often, most in ((_draw_denatured, 0.35, 0.3), (_draw_small, 0.3, 0.3), (_draw_large, 0.06, 0.1)):
+    kinds = ((_draw_denatured, 0.35, 0.3), (_draw_small, 0.3, 0.3), (_draw_other, 0.25, 0.08), (_draw_large, 0.06, 0.1))
+    for draw, how_often, most in kinds:
         if rng.random() >= how_often:
             continue
         count = max(1, round(rng.uniform(0.02, most) * (len(centres) + 8)))
@@ -184,9 +193,10 @@ def _place_unwanted(rng: np.random.Generator, canvas: _Canvas, shape: Shape, cen
 
 def _draw_denatured(rng: np.random.Generator) -> tuple[Shape, float, float]:
     """The same mass in flat, shapeless lumps; with its size and mass relative to the particle's."""
-    count = 300
-    lumps = rng.normal(0, 0.28, (6, 3)) * np.array([1, 1, 0.2])
-    points = lumps[rng.integers(0, 6, count)] + rng.normal(0, 1, (count, 3)) * np.array([0.13, 0.13, 0.05])
+    count, number = 300, int(rng.integers(3, 10))
+    lumps = rng.normal(0, rng.uniform(0.18, 0.3), (number, 3)) * np.array([1, 1, 0.2])
+    width = rng.uniform(0.08, 0.14)
+    points = lumps[rng.integers(0, number, count)] + rng.normal(0, 1, (count, 3)) * np.array([width, width, 0.05])
     lump = Shape("denatured", points.astype(np.float32), np.full(count, 1 / count, dtype=np.float32))
     return lump, rng.uniform(0.8, 1.6), rng.uniform(0.4, 1.1)
 
@@ -195,6 +205,12 @@ def _draw_small(rng: np.random.Generator) -> tuple[Shape, float, float]:
     """A fragment or another, smaller protein; its mass falls with its volume."""
     ratio = rng.uniform(0.2, 0.55)
     return draw_shape(rng, "globular"), ratio, ratio**2.5
+
+
+def _draw_other(rng: np.random.Generator) -> tuple[Shape, float, float]:
+    """Another protein, so much smaller or larger that it can be told from the wanted one."""
+    ratio = rng.uniform(0.5, 0.72) if rng.random() < 0.7 else rng.uniform(1.4, 1.9)
+    return draw_shape(rng), ratio, ratio**2.5
 
 
 def _draw_large(rng: np.random.Generator) -> tuple[Shape, float, float]:
@@ -250,10 +266,24 @@ def _expose(
     picture = picture * snr + noise * shots + grainy * np.clip(dirt.grain, 0, None) + uneven
     brightness = rng.uniform(15, 80)
     picture = (brightness + picture) * dirt.beam
+    if rng.random() < 0.2:
+        picture += _draw_dead_lines(rng, size)
     if rng.random() < 0.3:  # what looks at the image before the network may have limited it
         low, high = np.quantile(picture, [rng.uniform(0, 0.002), 1 - rng.uniform(0, 0.002)])
         picture = picture.clip(low, high)
     return picture.astype(np.float32), bool(near.any())
+
+
+def _draw_dead_lines(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Rows and columns of the camera that were not mended, in noise's standard deviations: one or two cells share each."""
+    lines = np.zeros((size, size), dtype=np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        at, share = int(rng.integers(size - 1)), rng.random()
+        ends = np.sort(rng.integers(0, size, 2)) if rng.random() < 0.2 else (0, size)
+        strength = math.exp(rng.uniform(math.log(0.5), math.log(12))) * (-1 if rng.random() < 0.8 else 1)
+        lines[at : at + 2, ends[0] : ends[1]] += strength * np.array([[share], [1 - share]], dtype=np.float32)
+        lines = lines.T if rng.random() < 0.7 else lines
+    return np.ascontiguousarray(lines)
 
 
 def _draw_ctf(rng: np.random.Generator, size: int, pixel_size: float) -> torch.Tensor:

@@ -61,6 +61,14 @@ def test_the_same_seed_gives_the_same_field() -> None:
     assert np.isfinite(first.image).all()
 
 
+def test_sparse_fields_hold_fewer_particles() -> None:
+    usual, sparse = (
+        sum(len(draw_scene(np.random.default_rng([8, seed]), 48, sparse=share).centres) for seed in range(30))
+        for share in (0.0, 1.0)
+    )
+    assert 0 < sparse < 0.75 * usual
+
+
 def test_dirt_is_often_absent() -> None:
     masks = [draw_dirt(np.random.default_rng([5, seed]), 64, 16.0).mask.mean() for seed in range(40)]
     assert 0.15 < np.mean([mask == 0 for mask in masks]) < 0.8

@@ -20,6 +20,12 @@ LEAST_PROBABILITY = 0.01
 """Fainter maxima are not looked at."""
 FARTHEST_OFFSET = 1.5
 """Output cells."""
+ADAPTATION = 0.5
+"""How far, in log odds, the share of particles among candidates follows the micrograph.
+
+All the way, a micrograph in which all candidates are doubtful would lose its particles.
+"""
+ROUNDS = 60
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,23 @@ class Calibration:
         upper = torch.searchsorted(x, logits.to(torch.float64)).clamp(1, len(x) - 1)
         part = ((logits - x[upper - 1]) / (x[upper] - x[upper - 1])).clamp(0, 1)
         return y[upper - 1] + part * (y[upper] - y[upper - 1])
+
+    def score(self, logits: Tensor) -> Tensor:
+        """(n,) float64 probabilities of all the candidates of one micrograph.
+
+        The share of particles among its candidates is seldom that of the calibration's fields, and shifts every probability. It
+        is found by expectation maximisation (Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
+        """
+        known = self.apply(logits).clamp(1e-3, 1 - 1e-3)
+        usual = min(max(sum(self.probabilities) / len(self.probabilities), 0.01), 0.99)
+        if not len(known):
+            return known
+        odds, adapted = torch.logit(known), known
+        for _ in range(ROUNDS):
+            share = float(adapted.mean().clamp(1e-3, 1 - 1e-3))
+            shift = math.log(share / (1 - share)) - math.log(usual / (1 - usual))
+            adapted = torch.sigmoid(odds + ADAPTATION * shift)
+        return adapted
 
     def to_metadata(self) -> dict[str, str]:
         return {"calibration": json.dumps({"logits": self.logits, "probabilities": self.probabilities})}

@@ -13,7 +13,7 @@ STRIDE = 2
 """Cells per output cell."""
 MULTIPLE = 8
 """Both sides of a view must be multiples of this."""
-WIDTHS = (16, 32, 48)
+WIDTHS = (16, 40, 64)
 CENTRE, OFFSET_Y, OFFSET_X, DIRT = range(4)
 
 

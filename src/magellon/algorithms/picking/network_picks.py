@@ -89,7 +89,7 @@ def pick_with_network(
     per_diameter = CELLS_PER_DIAMETER / STRIDE
     inside = inside_border(shape, settings.border * per_diameter, output.device)
     found = find_candidates(output, settings.separation, usable & inside)
-    scores = network.calibration.apply(found.logits)
+    scores = network.calibration.score(found.logits)
     chosen = scores >= settings.threshold
     return Peaks(view.to_micrograph(found.positions[chosen]), scores[chosen]), usable
 

@@ -143,7 +143,7 @@ def split_lessons(lessons: Sequence[Lesson], share: float, generator: torch.Gene
 def judge(net: PickerNet, calibration: Calibration, lessons: Sequence[Lesson]) -> PickingScore:
     """How well a network finds what the lessons hold."""
     found = [_find(net, lesson) for lesson in lessons]
-    scores = torch.cat([calibration.apply(logits) for logits, _ in found])
+    scores = torch.cat([calibration.score(logits) for logits, _ in found])
     return score_candidates(scores, torch.cat([hits for _, hits in found]), sum(len(lesson.centres) for lesson in lessons))
 
 

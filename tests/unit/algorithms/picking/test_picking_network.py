@@ -120,6 +120,18 @@ def test_dirt_is_grown_by_the_margin() -> None:
     assert not find_dirt(output, 0.5).any()
 
 
+def test_a_candidate_counts_less_where_most_are_noise() -> None:
+    candidate, noise, particles = torch.tensor([0.5]), torch.full((80,), -3.0), torch.full((80,), 3.0)
+    alone = float(LINE.apply(candidate)[0])
+    among_noise = float(LINE.score(torch.cat([candidate, noise]).to(torch.float64))[0])
+    among_particles = float(LINE.score(torch.cat([candidate, particles]).to(torch.float64))[0])
+    assert among_noise < alone < among_particles
+    order = LINE.score(torch.linspace(-4, 4, 50, dtype=torch.float64))
+    assert (order.diff() > 0).all()
+    assert 0 < order.min() < order.max() < 1
+    assert len(LINE.score(torch.zeros(0))) == 0
+
+
 def test_calibration_travels_through_metadata() -> None:
     assert Calibration.from_metadata(LINE.to_metadata()) == LINE
     values = LINE.apply(torch.tensor([-9.0, -5.0, 2.5, 9.0], dtype=torch.float64))
