@@ -12,6 +12,7 @@ from magellon.contracts import Record
 from magellon.errors import Transient
 from magellon.platform.bus.access import list_access
 from magellon.platform.bus.configuration import BusAddress
+from magellon.platform.bus.heeding import heed_cancellation
 
 log = logging.getLogger("magellon.bus")
 
@@ -53,7 +54,8 @@ async def connect_bus(
         reconnected_cb=on_reconnect,
     )
     try:
-        await asyncio.wait_for(connecting, patience)  # left alone, it would try a wrong token for ever
+        async with asyncio.timeout(patience):  # left alone, it would try a wrong token for ever
+            await connecting
     except BUS_ERRORS as error:
         await client.close()
         why = "; ".join(said) or str(error) or type(error).__name__
@@ -72,6 +74,7 @@ async def publish_durably(client: Client, subject: str, record: Record, message_
     payload = record.model_dump_json().encode()
     stream = client.jetstream(timeout=_PUBLISH_TIMEOUT)
     while True:
+        heed_cancellation()
         try:
             await stream.publish(subject, payload, headers={"Nats-Msg-Id": message_id})
         except BUS_ERRORS as error:

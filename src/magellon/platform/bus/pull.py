@@ -11,7 +11,6 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from magellon.platform.bus.connection import BUS_ERRORS
 
@@ -29,19 +28,27 @@ class Puller:
         self._client = client
         self._stream = stream
         self._inbox = client.new_inbox()
-        self._subscription: Subscription | None = None
+        self._listening = False
+        self._heard: asyncio.Queue[Msg] = asyncio.Queue()
         self._requests = 0
         self._open_messages = 0
         self._open_until = 0.0
 
-    async def _request(self, consumer: str, request: dict[str, Any]) -> Subscription:
+    async def _request(self, consumer: str, request: dict[str, Any]) -> None:
         """Ask under an address of its own, so that the end of an earlier request is not taken for the end of this one."""
-        if self._subscription is None:
-            self._subscription = await self._client.subscribe(f"{self._inbox}.*")
+        if not self._listening:
+            await self._client.subscribe(f"{self._inbox}.*", cb=self._heard.put)
+            self._listening = True
         self._requests += 1
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{consumer}"
         await self._client.publish(subject, json.dumps(request).encode(), reply=self._address())
-        return self._subscription
+
+    async def _hear(self, patience: float) -> Msg:
+        """Raises TimeoutError."""
+        if self._heard.empty():
+            async with asyncio.timeout(patience):
+                return await self._heard.get()
+        return self._heard.get_nowait()
 
     def _address(self) -> str:
         return f"{self._inbox}.{self._requests}"
@@ -53,9 +60,9 @@ class Puller:
         """The next messages if there are any now, not more than `most`."""
         messages: list[Msg] = []
         try:
-            subscription = await self._request(consumer, {"batch": most, "no_wait": True})
+            await self._request(consumer, {"batch": most, "no_wait": True})
             while len(messages) < most:
-                message = await subscription.next_msg(timeout=_ANSWER_WITHIN)
+                message = await self._hear(_ANSWER_WITHIN)
                 if not _is_status(message):
                     messages.append(message)
                 elif self._is_end(message):
@@ -73,14 +80,13 @@ class Puller:
         try:
             if self._open_messages <= 0 or time.monotonic() > self._open_until:
                 self._open_messages, self._open_until = _BATCH, time.monotonic() + _OPEN
-                self._subscription = await self._request(consumer, {"batch": _BATCH, "expires": int(_OPEN * 1e9)})
-            assert self._subscription is not None
+                await self._request(consumer, {"batch": _BATCH, "expires": int(_OPEN * 1e9)})
             left = max(self._open_until - time.monotonic(), 0.0) + 0.1
-            self._accept(await self._subscription.next_msg(timeout=min(left, wait)), messages)
+            self._accept(await self._hear(min(left, wait)), messages)
             if messages:
                 await asyncio.sleep(_GATHER)
-            while self._subscription.pending_msgs and len(messages) < most:
-                self._accept(await self._subscription.next_msg(timeout=_ANSWER_WITHIN), messages)
+            while not self._heard.empty() and len(messages) < most:
+                self._accept(self._heard.get_nowait(), messages)
         except BUS_ERRORS:
             await asyncio.sleep(0.05)
         return messages

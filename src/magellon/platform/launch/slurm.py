@@ -217,7 +217,8 @@ class SlurmLauncher:
         except OSError as error:
             raise Transient(f"{program}: {error.strerror}") from error
         try:
-            output, said = await asyncio.wait_for(process.communicate(), _TIMEOUT)
+            async with asyncio.timeout(_TIMEOUT):
+                output, said = await process.communicate()
         except BaseException as error:
             process.kill()
             await process.wait()

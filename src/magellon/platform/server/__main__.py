@@ -11,6 +11,7 @@ from pathlib import Path
 from magellon.errors import BadInput, Transient
 from magellon.platform.bus.configuration import BusAddress, read_address
 from magellon.platform.bus.connection import connect_bus
+from magellon.platform.bus.heeding import heed_cancellation
 from magellon.platform.garbage import collect_seldom
 from magellon.platform.logs import start_logging
 from magellon.platform.server.book import Book
@@ -63,6 +64,7 @@ async def serve(
     async def run() -> None:
         await dispatcher.recover()  # nothing new comes in before the past is settled
         await reception.open()
+        heed_cancellation()
         while open_web:
             from magellon.platform.server.http.serving import serve_web  # noqa: PLC0415 # FastAPI, where it is wanted
 

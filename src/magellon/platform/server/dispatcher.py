@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, select
 
 from magellon.contracts.task import Beat, Running, Task
 from magellon.platform.bus.connection import BUS_ERRORS, publish_record
+from magellon.platform.bus.heeding import heed_cancellation
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import (
     EVENTS,
@@ -87,6 +88,7 @@ class Dispatcher:
 
     async def _take_events(self) -> None:
         while True:
+            heed_cancellation()
             await self.take_batch()
             await asyncio.sleep(_PACE)
 
@@ -167,6 +169,7 @@ class Dispatcher:
 
     async def _keep_publishing(self) -> None:
         while True:
+            heed_cancellation()
             await self._something_due.wait()
             self._something_due.clear()
             await self.publish()
@@ -176,6 +179,7 @@ class Dispatcher:
         """Publish all that is due and has room, and repeat what the bus did not take until it does."""
         async with self._publishing:
             while True:
+                heed_cancellation()
                 with self.book.ledger.transaction() as connection:
                     due = take_due_tasks(self.book, connection)
                 if not due:
@@ -195,6 +199,7 @@ class Dispatcher:
 
     async def _ensure_consumer(self, lane: Lane) -> None:
         while True:
+            heed_cancellation()
             with contextlib.suppress(*BUS_ERRORS):
                 await ensure_task_consumer(self.client, *lane)
                 self._consumers.add(lane)
@@ -205,6 +210,7 @@ class Dispatcher:
 
     async def _keep_time(self) -> None:
         while True:
+            heed_cancellation()
             await asyncio.sleep(_TICK)
             if not self.client.is_connected:
                 self.watch.excuse_silence()
@@ -301,12 +307,13 @@ class Dispatcher:
     async def recover(self) -> None:
         """At the start: the bus may be new, workers may be at work, results may be promoted that nobody reported."""
         while True:
+            heed_cancellation()
             with contextlib.suppress(*BUS_ERRORS):
                 await ensure_streams(self.client)
                 break
             await asyncio.sleep(0.2)
         while await self.take_batch(wait=_QUIET):
-            pass
+            heed_cancellation()
         with self.book.ledger.transaction() as connection:
             underway = reconciling.find_underway(connection)
         if underway:

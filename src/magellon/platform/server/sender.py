@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from magellon.contracts.task import Task
 from magellon.platform.bus.connection import BUS_ERRORS
+from magellon.platform.bus.heeding import heed_cancellation
 from magellon.platform.bus.streams import ensure_streams, task_subject
 from magellon.platform.server.reconciling import message_id
 
@@ -53,6 +54,7 @@ class Sender:
 
     async def _send_one(self, task: Task) -> int:
         while True:
+            heed_cancellation()
             try:
                 return await self._publish(task)
             except BUS_ERRORS as error:

@@ -52,7 +52,8 @@ async def _wait_to_leave(worker: Worker, limits: Limits, leave: asyncio.Event) -
     born = time.monotonic()
     while True:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(leave.wait(), _LOOK)
+            async with asyncio.timeout(_LOOK):
+                await leave.wait()
             return "told to leave"
         if limits.max_age is not None and time.monotonic() - born >= limits.max_age:
             return f"{limits.max_age:.0f} s old"

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from magellon.errors import BadInput, Transient
 from magellon.platform.bus.connection import BUS_ERRORS
+from magellon.platform.bus.heeding import heed_cancellation
 from magellon.platform.store.home import Home
 from magellon.platform.store.roots import HOME_ROOT, Root, Roots, check_root
 
@@ -42,6 +43,7 @@ async def ask_roots(client: Client, worker: str, home: Home, mapped: Mapping[str
             if loop.time() > deadline:
                 raise Transient("the server does not answer") from error
             await asyncio.sleep(0.2)
+    heed_cancellation()
     if "refused" in answer:
         raise WrongMount(answer["refused"])
     roots = [Root.model_validate(root) for root in answer["answer"]]

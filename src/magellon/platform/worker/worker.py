@@ -206,7 +206,8 @@ class Worker:
                 if messages:
                     return messages
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(subjects.changed.wait(), _LOOK_AGAIN)
+            async with asyncio.timeout(_LOOK_AGAIN):
+                await subjects.changed.wait()
         return []
 
     async def _wait_for_results(self) -> None:

@@ -177,7 +177,8 @@ def _is_visible(session: int | None, visible: frozenset[int] | None) -> bool:
 async def _wait(changed: asyncio.Event) -> bool:
     """False when nothing happened for a while."""
     try:
-        await asyncio.wait_for(changed.wait(), HEARTBEAT_INTERVAL)
+        async with asyncio.timeout(HEARTBEAT_INTERVAL):
+            await changed.wait()
     except TimeoutError:
         return False
     return True

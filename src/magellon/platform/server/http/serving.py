@@ -83,7 +83,8 @@ async def serve_web(dispatcher: Dispatcher, reception: Reception, settings: WebS
             finally:
                 server.should_exit = True
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(server.ended.wait(), _GRACE + 1)
+                    async with asyncio.timeout(_GRACE + 1):
+                        await server.ended.wait()
                 (book.home.state / ADDRESS_FILE).unlink(missing_ok=True)
                 if dispatcher.client.is_connected:
                     await listening.unsubscribe()

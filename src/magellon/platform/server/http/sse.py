@@ -37,7 +37,8 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
-            await asyncio.wait_for(send(message), SLOWEST)
+            async with asyncio.timeout(SLOWEST):
+                await send(message)
 
         try:
             await super().__call__(scope, receive, send_in_time)
