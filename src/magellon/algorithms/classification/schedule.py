@@ -13,12 +13,14 @@ _SEEDING = 4
 """The round after which the classes are seeded."""
 _COARSE = 4
 """Classes before that."""
-_ALLOWED = 0.3
-_COOL = 0.6
+_COOL = 0.8
 """Part of the rounds after which nothing is tempered any more."""
-_SETTLING = 0.7
-_EQUALS = 0.1
+_EQUALS = 0.15
 """Difference of log-likelihoods that counts as little at first, as a part of the median particle's."""
+_SETTLING = 0.85
+"""Part of the rounds after which classes are not allowed all of what they lose by being uncertain any more."""
+_ALLOWED = 0.3
+"""What they are allowed of it then."""
 _FULL = 2
 """Rounds at the end that look at every particle."""
 
@@ -62,7 +64,7 @@ class Schedule:
         """By what log-likelihoods are divided in round `number`: high at first, then falling to 1.
 
         At 1 particles settle in the first classes that fit, as many local optima as there are ways to begin. At first,
-        hypotheses that differ by less than a tenth of what a particle is worth compete as equals (deterministic annealing,
+        hypotheses that differ by little of what a particle is worth (`_EQUALS`) compete as equals (deterministic annealing,
         Ueda & Nakano 1998, Neural Networks 11, 271).
         """
         found = poses.gain[poses.klass >= 0]
@@ -77,7 +79,8 @@ class Schedule:
         In full it is right for particles that belong to a class and too much for all others, so that small classes draw in
         strangers: that keeps particles moving between classes while they form, and has to end for classes to settle.
         """
-        return 1.0 if self.growing and number < _SETTLING * self.rounds else _ALLOWED
+        settling = min(_SETTLING * self.rounds, self.rounds - _FULL)
+        return 1.0 if self.growing and number < settling else _ALLOWED
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """The particles of round `number`, ascending: a random part that grows, then all."""

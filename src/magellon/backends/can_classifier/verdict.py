@@ -61,7 +61,8 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
     klass = place[found.poses.klass]
     limits = found.limits.cpu()[order]
     extent = plan.box.size * plan.box.pixel_size
-    resolution = torch.where(limits > found.first, extent / limits, plan.diameter / _NOTHING_SHOWN)
+    nothing = plan.diameter / _NOTHING_SHOWN
+    resolution = torch.where(limits > found.first, extent / limits, nothing)
     averages = draw_images(found.averages.cpu()[order], found.disc.to("cpu"), plan.box.size)
     disc = plan.disc.to("cpu")
     signal, coefficients = measure_signal(
@@ -75,6 +76,8 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
         averages, klass, found.poses.gain, signal, coefficients, resolution.float(), plan.box.pixel_size, plan.diameter
     )
     judged = judge(evidence)
+    # Noise aligned to a reference agrees in what the reference holds.
+    resolution = torch.where(judged.class_junk < params.threshold, resolution, nothing)
     junk = judged.class_junk.double().numpy()
     numbers = np.arange(1, len(order) + 1)
     forced = np.isin(numbers, params.select)
