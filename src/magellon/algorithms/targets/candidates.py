@@ -152,7 +152,7 @@ def rank_sizes(candidates: Candidates, count: int) -> list[tuple[float, float]]:
 
     Each candidate counts by how sure the network is and by how far it reaches, so that specks cannot outvote holes.
     """
-    sure = candidates.heat > 0.25
+    sure = candidates.heat > 0.12
     place = np.log2(candidates.size[sure])
     weight = candidates.heat[sure] ** 4 * candidates.size[sure]
     sizes: list[tuple[float, float]] = []

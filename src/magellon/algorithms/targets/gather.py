@@ -18,8 +18,8 @@ from magellon.algorithms.targets.candidates import (
 )
 from magellon.algorithms.targets.lattice import FoundLattice, fit_lattice
 
-SURE_HEAT = 0.35
-"""Of candidates that a lattice is made of."""
+SURE_HEAT, FAINT_HEAT = 0.35, 0.15
+"""Of candidates that a lattice is made of: of faint ones too where sure ones make none: chance makes none either."""
 SOLID_COUNT, SOLID_SHARE = 8, 0.7
 """So many of the sure candidates, and such a share of them, lie on a lattice that speaks for and against others."""
 _SIZES = 3
@@ -130,8 +130,16 @@ def _tame(image: torch.Tensor) -> torch.Tensor:
 
 def _lay_on_lattice(found: Candidates, size: float) -> Targets:
     """The candidates with their places in the lattice, one per node."""
+    sure = _place_by(found, size, found.heat > SURE_HEAT)
+    if sure.solid:
+        return sure
+    faint = _place_by(found, size, found.heat > FAINT_HEAT)
+    return faint if faint.solid else sure
+
+
+def _place_by(found: Candidates, size: float, sure: NDArray[np.bool_]) -> Targets:
+    """By the lattice that some of them make."""
     points = np.stack([found.x, found.y], axis=1).astype(np.float64)
-    sure = found.heat > SURE_HEAT
     lattice = fit_lattice(points[sure], found.heat[sure].astype(np.float64))
     if lattice is None or min(np.hypot(*lattice.a), np.hypot(*lattice.b)) < 0.9 * size:
         none = np.zeros(len(found), dtype=np.bool_)
