@@ -38,6 +38,7 @@ def draw_picture(rng: np.random.Generator, what: str, shape: tuple[int, int]) ->
     if (what == "holes") != other:
         scene = draw_hole_scene(rng, shape, wide)
         scene = replace(scene, missing=1.0) if rng.random() < 0.05 else scene
+        scene = replace(scene, debris=float(rng.uniform(0.5, 1))) if rng.random() < 0.2 else scene
         image, holes = render_holes(scene)
         found = (holes.centres, 2 * holes.radius, holes.kind, holes.visible, 0.0)
         if other and scene.edge:  # a square with one of its edges in view is no mistake
@@ -112,8 +113,30 @@ def make_answers(objects: Objects, shape: tuple[int, int], what: str) -> Answers
     return Answers(torch.from_numpy(heat), torch.from_numpy(weight), torch.from_numpy(values), torch.from_numpy(kind))
 
 
-def draw_batch(rng: np.random.Generator, what: str, pixels: int = 200_000) -> tuple[torch.Tensor, Answers]:
-    """Planes (batch, 3, height, width) and answers with a leading batch axis; of one shape, drawn anew for each batch."""
+@dataclass(frozen=True)
+class Batch:
+    """What one step of the training sees."""
+
+    planes: torch.Tensor
+    """(batch, planes, height, width)"""
+    answers: Answers
+    """With a leading batch axis."""
+
+    def turn(self, across: bool, down: bool, swap: bool) -> "Batch":
+        """The same pictures mirrored along x, along y, and with x and y swapped: as good as new ones, and cheap."""
+        axes = [axis for axis, chosen in ((-1, across), (-2, down)) if chosen]
+        parts = [self.planes, *(getattr(self.answers, name) for name in ("heat", "weight", "values", "kind"))]
+        parts = [part.flip(axes) if axes else part for part in parts]
+        parts = [part.transpose(-1, -2) if swap else part for part in parts]
+        size, x, y, cosine, sine = parts[3].unbind(1)
+        x, y = (-x if across else x), (-y if down else y)
+        x, y = (y, x) if swap else (x, y)
+        sine = -sine if across ^ down ^ swap else sine
+        return Batch(parts[0], Answers(parts[1], parts[2], torch.stack([size, x, y, cosine, sine], dim=1), parts[4]))
+
+
+def draw_batch(rng: np.random.Generator, what: str, pixels: int = 200_000) -> Batch:
+    """Pictures of one shape, drawn anew for each batch."""
     height, width = (int(rng.choice([64, 96, 128, 160, 192, 256])) for _ in range(2))
     planes, answers = [], []
     for _ in range(max(pixels // (height * width), 1)):
@@ -124,4 +147,4 @@ def draw_batch(rng: np.random.Generator, what: str, pixels: int = 200_000) -> tu
     stacked = Answers(
         *(torch.stack([getattr(each, name) for each in answers]) for name in ("heat", "weight", "values", "kind"))
     )
-    return torch.stack(planes), stacked
+    return Batch(torch.stack(planes), stacked)

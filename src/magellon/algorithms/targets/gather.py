@@ -44,6 +44,8 @@ class Calibration:
     off_lattice: float = -3.0
     alone: float = 1.8
     """Added where there is no lattice to ask, as in close-ups of a hole or two. Set by eye on such pictures, not fitted."""
+    specks: float = 0.0
+    """Added to small things that show no lattice, which so many holes would. Set by eye, not fitted."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,14 @@ def arrange_targets(found: Candidates, calibration: Calibration, threshold: floa
     for size, weight in rank_sizes(found, _SIZES):
         targets = _lay_on_lattice(keep_size(found, size), size)
         small = size < _SPECK * float(max(found.x.max(), found.y.max()))
-        weight *= _LATTICE_BONUS if targets.solid else _SPECK if small else 1
+        weight *= _LATTICE_BONUS if targets.solid else _SPECK**2 if small else 1
         if best is None or weight > most:
             best, most = targets, weight
     if best is None:
         nothing = found.take(np.zeros(len(found), dtype=np.bool_))
         return Targets(nothing, nothing.heat, np.zeros((0, 2), np.int64), np.zeros(0, np.bool_), None, 0.0)
     if best.size < _SPECK * float(max(found.x.max(), found.y.max())):
-        calibration = replace(calibration, alone=0.0)
+        calibration = replace(calibration, alone=calibration.specks)
     score = score_targets(best, calibration)
     order = np.argsort(-score, kind="stable")
     return replace(best, score=score).take(order[score[order] >= threshold])
