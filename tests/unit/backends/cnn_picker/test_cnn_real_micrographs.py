@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from scipy import ndimage
 
 from magellon.backends.cnn_picker.backend import CnnParams, CnnPicker
 from magellon.contracts import Context, Micrograph, PickingInput, PickingOutput
@@ -26,10 +28,21 @@ def test_capsids_are_found_and_the_crystal_is_not(tmp_path: Path, real_data: Pat
     assert np.hypot(*(points - (47, 391)).T).min() > 20
 
 
-def test_a_huge_contamination_is_avoided(tmp_path: Path, real_data: Path) -> None:
-    """The published mask, which is soft, says where no particle can be used; small black spots in it are still picked."""
-    _, points = pick(real_data / "micrographs" / "contaminated.mrc", 1.0, 80.0, tmp_path)
-    bad = np.squeeze(read_mrc(real_data / "micrographs" / "contaminated_mask.mrc")) > 0.5
-    row, column = points[:, 1].astype(int), points[:, 0].astype(int)
+def pick_contaminated(real_data: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Picks as (row, column), and the published mask of what no particle can be used from."""
+    _, points = pick(real_data / "micrographs" / "contaminated.mrc", 1.0, 80.0, folder)
     assert len(points) >= 40
-    assert bad[row, column].mean() <= 0.05
+    return points[:, ::-1].astype(int), np.squeeze(read_mrc(real_data / "micrographs" / "contaminated_mask.mrc")) > 0.5
+
+
+def test_a_huge_contamination_is_avoided(tmp_path: Path, real_data: Path) -> None:
+    places, bad = pick_contaminated(real_data, tmp_path)
+    parts, number = ndimage.label(bad)
+    largest = parts == 1 + np.argmax(ndimage.sum_labels(bad, parts, np.arange(number) + 1))
+    assert not largest[tuple(places.T)].any()
+
+
+@pytest.mark.xfail(strict=True, reason="small black spots in the mask are still taken for particles")
+def test_nothing_is_picked_on_contamination(tmp_path: Path, real_data: Path) -> None:
+    places, bad = pick_contaminated(real_data, tmp_path)
+    assert not bad[tuple(places.T)].any()
