@@ -1,5 +1,10 @@
 """Hole detection on simulated pictures that the network never saw: precision, recall, kinds, lattices, and time.
 
+Measured on all 60 pictures: precision 0.998, recall 0.935 (good and empty holes 1.0, contaminated 0.93, thick ice 0.69), kinds
+right 0.64, the pitch right in 0.98 of the pictures with a lattice, places to 0.7 % of the diameter; 0.41 s for 1024 x 1024 px
+on two busy cores, 0.72 CPU seconds, of which the network takes 0.31. What is missed are mostly holes of 8 px with ice as dark
+as the film.
+
 On the real pictures at hand (not part of the repository) overlays were looked at by eye. On five carbon pictures of 1024 px
 every hole whose centre is in view is found, thick, thin and half covered ones too, and nothing else; so it is on three noisy
 pictures of 512 px with two to four holes, dendrites and dirt. On two overviews of a square in 512 px with some 800 and 650
