@@ -24,6 +24,8 @@ _NOISE_GAIN, _NOISE_SPREAD = 5.5, 2.3
 """Mean and standard deviation of the gain of boxes without any particle among classes of particles."""
 _EMPTY = 0.15
 """Prior probability that a box is empty."""
+_NOISE_ERROR = 0.08
+"""How well the level of the noise is known, as a fraction: neighbours in the surroundings it is measured in raise it."""
 _MANY = 100
 """Particles from which on classes of up to three are junk."""
 _BETTER_THAN = 4.0
@@ -85,9 +87,10 @@ def judge(evidence: Evidence) -> Judgement:
     weak = _step(8.5 - gain, 0.6)
     # A class of few particles, whose signal is known to sqrt(coefficients / particles) only, has the benefit of the doubt where
     # most particles are in sound classes.
+    unsure = _NOISE_ERROR * variance
     sound = float(((gain < signal) & (gain > 8.5)).float() @ count.float()) / max(len(e.klass), 1)
     doubt = sound * (variance / count.clamp(min=1)).sqrt()
-    overfitted = _step(gain / (signal + doubt).clamp(min=1.0) - 1.02, 0.05)
+    overfitted = _step(gain / (signal + unsure + doubt).clamp(min=1.0) - 1.02, 0.05)
     # Boxes picked by a template hold 4 to 4.5 standard deviations of it: a true signal, but only of what was looked for.
     picked = _step(11.0 - torch.minimum(gain, signal + doubt), 0.6)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))

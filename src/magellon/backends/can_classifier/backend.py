@@ -48,7 +48,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
                 context,
                 lambda part, message: context.progress(0.01 + (_READING - 0.01) * part, message),
             )
-            settings = Settings(params.classes, params.rounds, context.seed, params.seeds)
+            settings = Settings(params.count_classes(len(loaded.data)), params.rounds, context.seed, params.seeds)
             voice = Voice(
                 lambda part, message: context.progress(_READING + (0.97 - _READING) * part, message),
                 lambda message: context.log.info("%s", message),

@@ -7,10 +7,12 @@ from pydantic import Field
 from magellon.contracts import Params
 from magellon.units import Angstrom
 
+_MOST, _PER_CLASS = 50, 50
+
 
 class CanClassifierParams(Params):
-    classes: Annotated[int, Field(ge=1, le=500)] = 50
-    """How many classes to sort the particles into; never more than there are particles for."""
+    classes: Annotated[int, Field(ge=1, le=500)] | None = None
+    """How many classes to sort the particles into; left out, one for each 50 particles, and at most 50."""
     diameter: Annotated[Angstrom, Field(gt=0)] | None = None
     """Of the particle; left out, that of its picks, or two thirds of the box."""
     resolution: Annotated[Angstrom, Field(gt=0)] | None = None
@@ -31,3 +33,7 @@ class CanClassifierParams(Params):
     """Numbers of classes, from 1, to set aside whatever their quality."""
     minimum_distance: Annotated[Angstrom, Field(ge=0)] | None = None
     """Of two kept particles closer than this once centred only the better one stays; left out, a quarter of the diameter."""
+
+    def count_classes(self, particles: int) -> int:
+        """How many for so many particles: fewer of them in a class do not tell its view from noise."""
+        return self.classes or min(_MOST, -(-particles // _PER_CLASS))

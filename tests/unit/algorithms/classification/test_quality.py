@@ -108,3 +108,11 @@ def test_signal_is_the_power_above_that_of_noise() -> None:
     assert abs(float(signal[1000:].mean()) - 7) < 0.1
     assert float(number[0]) == 2
     assert float(number[-1]) == 5
+
+
+def test_neighbours_in_the_background_make_no_junk() -> None:
+    """They raise what is taken for noise, so that classes explain more than there seems to be; far more is overfitting."""
+    found = judge(make_evidence((protein(), 20, 14.5, 200), (protein(), 30, 14.5, 200), (protein(), 25, 38, 200)))
+    assert found.class_junk[0] < 0.1
+    assert found.class_junk[1] > 0.9
+    assert found.class_junk[2] < 0.1
