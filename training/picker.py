@@ -1,6 +1,7 @@
 """`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
 
-The network that Magellon ships is what it makes with its default arguments. No field is a real one, none shows a protein of the
+The network that Magellon ships was made with its default arguments, in several runs that continued each other while the later
+stages were being chosen; one run from the start was not made beside it. No field is a real one, none shows a protein of the
 Protein Data Bank. One thread; about ten minutes of processor time. It continues from the last checkpoint in the work folder.
 """
 
