@@ -180,13 +180,15 @@ def test_a_hundred_thousand_particles_take_little_longer_than_in_gemmi(tmp_path:
     columns = {f"rlnColumn{number}": [number + row * 0.37 for row in range(rows)] for number in range(25)}
     columns["rlnImageName"] = [f"{row:06d}@Extract/a.mrcs" for row in range(rows)]  # type: ignore[misc]
     write_star(tmp_path / "a.star", {"particles": columns})
-    began = time.perf_counter()
-    table = read_star(tmp_path / "a.star")["particles"]
-    ours = time.perf_counter() - began
-    began = time.perf_counter()
-    block = gemmi.cif.read(str(tmp_path / "a.star"))[0]
-    for label in columns:
-        list(block.find_values(f"_{label}"))
-    theirs = time.perf_counter() - began
-    assert table.rows == rows
-    assert ours < 3 * theirs
+    ours, theirs = [], []
+    for _ in range(3):
+        began = time.process_time()
+        table = read_star(tmp_path / "a.star")["particles"]
+        ours.append(time.process_time() - began)
+        began = time.process_time()
+        block = gemmi.cif.read(str(tmp_path / "a.star"))[0]
+        for label in columns:
+            list(block.find_values(f"_{label}"))
+        theirs.append(time.process_time() - began)
+        assert table.rows == rows
+    assert min(ours) < 3 * min(theirs)

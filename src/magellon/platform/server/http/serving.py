@@ -133,6 +133,7 @@ def open_socket(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # who reads the address file may call at once, before the web server has begun
         except OSError as error:
             raise BadInput(f"cannot listen on {host} port {port}: {error.strerror}; give another --port") from error
         yield listener
