@@ -1,8 +1,8 @@
 """`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
 
-The network that Magellon ships was made with its default arguments, in several runs that continued each other while the later
-stages were being chosen; one run from the start was not made beside it. No field is a real one, none shows a protein of the
-Protein Data Bank. One thread; about ten minutes of processor time. It continues from the last checkpoint in the work folder.
+The network that Magellon ships was made with earlier arguments, a quarter of the steps and fewer faint fields. No field is a
+real one, none shows a protein of the Protein Data Bank. One thread; about half an hour of processor time. It continues from the
+last checkpoint in the work folder.
 """
 
 import argparse
@@ -16,16 +16,17 @@ from magellon.algorithms.picking.decoding import Calibration, find_candidates
 from magellon.algorithms.picking.evaluation import match_candidates
 from magellon.algorithms.picking.learning import Target, make_target, picker_loss, stack_targets
 from magellon.algorithms.picking.network import PickerNet
+from magellon.algorithms.picking.network_picks import apply_network
 from magellon.algorithms.picking.teaching import turn_lesson
-from magellon.algorithms.picking.view import normalise_view
+from magellon.algorithms.picking.view import View, normalise_view
 from magellon.backends.cnn_picker.backend import SHIPPED
 from magellon.backends.cnn_picker.files import write_picking_net
 from magellon.simulation.picking_scenes import PickingScene, draw_scene
 
-STEPS, BATCH, USES = 4700, 2, 4
+STEPS, BATCH, USES = 18000, 2, 4
 """Steps of so many fields; each field is used about so often, turned differently."""
-POOL = 32
-RATE, WARM_UP, DECAY = 2e-3, 200, 0.25
+POOL = 64
+RATE, WARM_UP, DECAY = 2e-3, 200, 0.4
 """Learning rate, steps until it is reached, and the part of all steps over which it falls to nothing."""
 AVERAGING = 0.999
 """The shipped weights are a running mean of the trained ones."""
@@ -122,8 +123,9 @@ def calibrate(net: PickerNet, fields: int) -> Calibration:
 
 def judge(net: PickerNet, scene: PickingScene) -> tuple[np.ndarray, np.ndarray]:
     """Of the candidates that can be judged, away from the border: logit, and whether it is a particle."""
+    view = View(normalise_view(torch.from_numpy(scene.image)), (1.0, 1.0))
     with torch.no_grad():
-        found = find_candidates(net(normalise_view(torch.from_numpy(scene.image))[None])[0], 0.5)
+        found = find_candidates(apply_network(net, view), 0.5)
     hits, sure = match_candidates(found.positions, torch.from_numpy(scene.centres), torch.from_numpy(scene.doubtful))
     size = len(scene.image)
     sure &= ((found.positions > BORDER) & (found.positions < size - 1 - BORDER)).all(dim=1)

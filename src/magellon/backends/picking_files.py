@@ -53,7 +53,7 @@ def write_autopick_star(path: Path, peaks: Peaks) -> None:
 
 def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> None:
     """Write `draw_picks` as PNG."""
-    draw_picks(image, diameter_px, peaks, usable).save(path, format="PNG")
+    draw_picks(image, diameter_px, peaks, usable).save(path, format="PNG", compress_level=3)  # a third of the usual time
 
 
 def draw_picks(image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> Image.Image:
@@ -72,10 +72,10 @@ def draw_picks(image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) 
     inside = np.asarray(excluded) > 0
     # Contrast of the part that was picked: a dark crystal must not take it all.
     low, high = np.percentile(smoothed[~inside] if not inside.all() else smoothed, PERCENTILES)
-    grey = np.clip((smoothed - low) * (255 / max(high - low, 1e-12)), 0, 255)
-    colour = np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
-    colour = np.where(inside[:, :, None], 0.75 * colour + 0.25 * np.array(TINT, dtype=np.float32), colour)
-    picture = Image.fromarray(np.rint(colour).astype(np.uint8))
+    grey = np.rint(np.clip((smoothed - low) * (255 / max(high - low, 1e-12)), 0, 255)).astype(np.uint8)
+    picture = Image.fromarray(grey).convert("RGB")
+    if inside.any():
+        picture.paste(Image.blend(picture, Image.new("RGB", picture.size, TINT), 0.25), mask=Image.fromarray(inside))
     draw = ImageDraw.Draw(picture)
     radius = max(diameter_px / scale / 2, 2.0)
     width = 2 if grey.shape[1] > 700 else 1

@@ -1,7 +1,7 @@
 """Picking with the network: one view, one forward pass, calibrated picks."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from magellon.algorithms.picking.blobs import inside_border
 from magellon.algorithms.picking.decoding import Calibration, find_candidates, find_dirt
 from magellon.algorithms.picking.network import MULTIPLE, STRIDE
 from magellon.algorithms.picking.peaks import Peaks
+from magellon.algorithms.picking.turning import ROTATIONS, turn, turn_output_back
 from magellon.algorithms.picking.view import CELLS_PER_DIAMETER, View, make_view
 from magellon.errors import BadInput
 
@@ -94,9 +95,15 @@ def pick_with_network(
     return Peaks(view.to_micrograph(found.positions[chosen]), scores[chosen]), usable
 
 
-def apply_network(run: Run, view: View) -> Tensor:
-    """The network's output (4, height / 2, width / 2) for a view, extended by reflection where sides do not fit."""
+def apply_network(run: Run, view: View, positions: Sequence[int] = ROTATIONS) -> Tensor:
+    """The network's output (4, height / 2, width / 2) for a view, extended by reflection where sides do not fit.
+
+    Args:
+        positions: in which the network is shown the view; the mean of its answers is taken, which errs less than any of them.
+    """
     height, width = view.channels.shape[-2:]
     pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     padded = torch.nn.functional.pad(view.channels[None], pad, mode="reflect")
-    return run(padded)[0, :, : height // STRIDE, : width // STRIDE]
+    answers = [turn_output_back(run(turn(padded, each).contiguous()), each) for each in positions]
+    mean = torch.stack(answers).mean(dim=0)
+    return mean[0, :, : height // STRIDE, : width // STRIDE]

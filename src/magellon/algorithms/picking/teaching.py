@@ -25,6 +25,7 @@ from magellon.algorithms.picking.learning import (
 )
 from magellon.algorithms.picking.network import DIRT, MULTIPLE, STRIDE, PickerNet
 from magellon.algorithms.picking.network_picks import apply_network
+from magellon.algorithms.picking.turning import turn, turn_offset
 from magellon.algorithms.picking.view import View
 from magellon.errors import BadInput
 
@@ -249,16 +250,12 @@ def _draw_crop(views: Sequence[Tensor], targets: Sequence[Target], generator: to
 
 
 def turn_lesson(view: Tensor, target: Target, position: int) -> tuple[Tensor, Target]:
-    """A view and its target mirrored left-right (bit 0), top-bottom (1), transposed (2): one of eight positions."""
-
-    def move(image: Tensor) -> Tensor:
-        image = image.transpose(-1, -2) if position & 4 else image
-        return image.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if position & bit])
-
-    offset = move(target.offset)
-    offset = offset.flip(-3) if position & 4 else offset
-    signs = torch.tensor([-1.0 if position & 2 else 1.0, -1.0 if position & 1 else 1.0])
+    """A view and its target in one of eight positions, see `turn`."""
     moved = Target(
-        move(target.bumps), offset * signs[:, None, None], move(target.counts), move(target.dirt), move(target.dirt_known)
+        turn(target.bumps, position),
+        turn_offset(target.offset, position),
+        turn(target.counts, position),
+        turn(target.dirt, position),
+        turn(target.dirt_known, position),
     )
-    return move(view).contiguous(), moved
+    return turn(view, position).contiguous(), moved

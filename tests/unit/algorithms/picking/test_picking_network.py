@@ -8,9 +8,16 @@ from magellon.algorithms.picking.decoding import Calibration, find_candidates, f
 from magellon.algorithms.picking.evaluation import calibration_error, match_candidates, score_candidates
 from magellon.algorithms.picking.learning import make_target, picker_loss
 from magellon.algorithms.picking.network import PickerNet
-from magellon.algorithms.picking.network_picks import NetworkSettings, PickingNetwork, check_view, pick_with_network
+from magellon.algorithms.picking.network_picks import (
+    NetworkSettings,
+    PickingNetwork,
+    apply_network,
+    check_view,
+    pick_with_network,
+)
 from magellon.algorithms.picking.teaching import turn_lesson
-from magellon.algorithms.picking.view import CELLS_PER_DIAMETER, make_view, normalise_view
+from magellon.algorithms.picking.turning import turn, turn_output_back
+from magellon.algorithms.picking.view import CELLS_PER_DIAMETER, View, make_view, normalise_view
 from magellon.errors import BadInput
 
 LINE = Calibration((-5.0, 0.0, 5.0), (0.0, 0.5, 1.0))
@@ -180,3 +187,31 @@ def test_a_diameter_far_too_small_is_refused() -> None:
 
 def test_the_network_is_small() -> None:
     assert sum(np.prod(value.shape) for value in PickerNet().state_dict().values()) < 300_000
+
+
+@pytest.mark.parametrize("position", range(8))
+def test_a_turned_view_is_answered_where_it_was(position: int) -> None:
+    """Of a network that points from each cell to the darkest place nearby, the answers agree in all positions."""
+    view = torch.zeros(1, 2, 32, 48)
+    view[0, 0, 8:10, 20:22] = -1.0
+
+    def point(turned: torch.Tensor) -> torch.Tensor:
+        cell = torch.nn.functional.avg_pool2d(-turned[0, 0][None], 2)[0]
+        y, x = divmod(int(cell.argmax()), cell.shape[1])
+        output = torch.zeros(1, 4, *cell.shape)
+        output[0, 0], output[0, 3] = cell, 2 * cell
+        output[0, 1] = y - torch.arange(cell.shape[0])[:, None]
+        output[0, 2] = x - torch.arange(cell.shape[1])[None, :]
+        return output
+
+    assert torch.equal(turn_output_back(point(turn(view, position)), position), point(view))
+
+
+def test_the_mean_over_turned_views_does_not_care_how_the_micrograph_lies() -> None:
+    net = PickerNet()
+    torch.nn.init.normal_(net.head[-1].weight, generator=torch.Generator().manual_seed(1))
+    channels = torch.randn(2, 48, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        plain = apply_network(net, View(channels, (1.0, 1.0)))
+        turned = apply_network(net, View(turn(channels, 5).contiguous(), (1.0, 1.0)))
+    assert torch.allclose(turn_output_back(turned[None], 5)[0], plain, atol=1e-5)

@@ -51,7 +51,6 @@ def test_keeps_to_the_rules_of_backends_and_finds_the_particles(tmp_path: Path) 
     assert output.masked_fraction < 0.02
 
 
-@pytest.mark.xfail(strict=True, reason="one ball of this micrograph is not found")
 def test_finds_every_particle_and_nothing_else(tmp_path: Path) -> None:
     example, points = write_balls(tmp_path / "m1.mrc", 4)
     found, _ = read_found(CnnPicker().run(example, CnnParams(), Context(workdir=tmp_path)).picks.path)
