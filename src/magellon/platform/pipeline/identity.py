@@ -1,31 +1,25 @@
 """Identities of tasks: known for every task of a movie before anything has run, except where a survey comes first."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from magellon.platform.pipeline.plan import SESSION, PlannedStep
-from magellon.platform.store.identity import hash_canonical
+from magellon.platform.store.identity import hash_canonical, write_canonical
 
 
 def list_inputs(step: PlannedStep, movie: Mapping[str, Any], upstream: Mapping[str, str]) -> dict[str, Any]:
     """Each input as what identifies it: the movie itself, or (identity of the task that makes it, output name)."""
     return {
         name: dict(movie) if source.step == SESSION else [upstream[source.step], source.field]
-        for name, source in sorted(step.sources.items())
+        for name, source in step.sources_by_name
     }
 
 
 def identify_task(step: PlannedStep, inputs: Mapping[str, Any]) -> str:
-    """sha256 of what is computed: category, backend, its version, all parameters, inputs."""
-    return hash_canonical(
-        {
-            "category": step.category,
-            "backend": step.backend,
-            "version": step.version,
-            "params": step.identity_params,
-            "inputs": inputs,
-        }
-    )
+    """sha256 of what is computed: the canonical JSON of category, backend, its version, all parameters, inputs."""
+    before, after = step.identity_frame
+    return hashlib.sha256(before + write_canonical(inputs) + after).hexdigest()
 
 
 def identify_item(

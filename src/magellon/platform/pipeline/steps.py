@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from magellon.contracts import CONTRACTS, Contract, Record
+from magellon.platform.store.identity import write_canonical
 
 SESSION = "session"
 """In the place of a step, where an input comes from the session itself."""
@@ -72,3 +73,14 @@ class PlannedStep(Record):
     def waits(self) -> set[str]:
         """Keys of the gathers it takes something from beside its items."""
         return {source.step for source in self.beside.values()}
+
+    @cached_property
+    def sources_by_name(self) -> tuple[tuple[str, Source], ...]:
+        return tuple(sorted(self.sources.items()))
+
+    @cached_property
+    def identity_frame(self) -> tuple[bytes, bytes]:
+        """What stands before and after the inputs in the canonical JSON by which its tasks are known."""
+        backend, category = write_canonical({"backend": self.backend}), write_canonical({"category": self.category})
+        params = write_canonical({"params": self.identity_params, "version": self.version})
+        return backend[:-1] + b"," + category[1:-1] + b',"inputs":', b"," + params[1:]

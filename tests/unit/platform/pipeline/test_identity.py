@@ -8,6 +8,7 @@ from magellon.platform.pipeline.identity import derive_seed, identify_item, iden
 from magellon.platform.pipeline.inputs import SettledItem, list_gather_inputs
 from magellon.platform.pipeline.plan import Plan, make_plan
 from magellon.platform.pipeline.recipe import Recipe, change_recipe
+from magellon.platform.store.identity import hash_canonical
 
 MOVIE: dict[str, Any] = Movie(name="a", path="lot:a.mrc?size=3&mtime=5", pixel_size=1.0).model_dump(mode="json")  # type: ignore[arg-type]
 
@@ -43,6 +44,18 @@ def test_another_movie_or_another_optics_changes_everything(plan: Plan) -> None:
     every = {step.key for step in plan.item_steps}
     assert changed_steps(plan, plan, {**MOVIE, "path": "lot:a.mrc?size=4&mtime=5"}) == every
     assert changed_steps(plan, plan, {**MOVIE, "pixel_size": 1.1}) == every
+
+
+def test_an_identity_is_the_hash_of_one_json_text(plan: Plan) -> None:
+    step, inputs = plan.step("fft"), {"micrograph": ["0" * 64, "micrograph"], "a": {"é": 0.1}}
+    whole = {
+        "backend": step.backend,
+        "category": step.category,
+        "inputs": inputs,
+        "params": step.identity_params,
+        "version": step.version,
+    }
+    assert identify_task(step, inputs) == hash_canonical(whole)
 
 
 def test_the_seed_does_not_come_from_time(plan: Plan) -> None:

@@ -1,6 +1,7 @@
 """What the routes work with."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -57,9 +58,12 @@ class Services:
     dispatcher: Any = None
     watching: Any = None
     plugins: Plugins | None = None
-    counter: StepCounter = field(default_factory=StepCounter)
     data: tuple[Path, ...] = field(default=(Path("/"),))
     """Folders in which sessions, recipes' files and artefacts may lie."""
+
+    @cached_property
+    def counter(self) -> StepCounter:
+        return StepCounter(self.book.ledger.reading)
 
     def confine(self, path: str | Path) -> Path:
         """The real path of a file or folder that a request names, if it lies in the open folders and not in our own state.

@@ -1,24 +1,29 @@
 """Jobs as people see them."""
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import Lock, Thread
 from typing import Any
 
 from pydantic import Field
 from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from magellon.errors import NotThere
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.server.http.paging import Page, Paging, make_page, read_cursor
 from magellon.platform.server.http.states import ShownState, is_shown_as
 from magellon.platform.server.http.views.view import View
+from magellon.platform.store.ledger import LedgerAway
 from magellon.platform.store.schema import jobs, sessions, tasks
 
 _ORDER = "jobs by id"
-_WORTH, _OLDEST = 10, 2.0
+_WORTH, _OLDEST, _LATE = 10, 2.0, 2.0
+log = logging.getLogger("magellon.server")
 
 
 class StepCounts(View):
@@ -59,12 +64,28 @@ class JobDetail(JobView):
     """As submitted; `POST .../recipe` changes it."""
 
 
-@dataclass
-class StepCounter:
-    """Counts tasks. Where that takes long, as for 100,000 of them, an answer serves all who ask within ten times that long."""
+@dataclass(frozen=True)
+class _Counted:
+    steps: tuple[StepCounts, ...]
+    due: float
+    """When to count again; until then it serves all who ask."""
+    until: float
+    """When it is too old for anybody."""
 
-    _known: dict[int, tuple[float, tuple[StepCounts, ...]]] = field(default_factory=dict)
-    _counting: Lock = field(default_factory=Lock)
+
+class StepCounter:
+    """Counts tasks. Where that takes long, as for 100,000 of them, an answer serves all who ask within ten times that long.
+
+    A little longer while it is counted again: of many who look on, nobody waits for that.
+    """
+
+    def __init__(
+        self, reading: Callable[[], AbstractContextManager[Connection]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`reading`: opens a connection to the ledger, for a thread of its own."""
+        self._reading, self._clock = reading, clock
+        self._known: dict[int, _Counted] = {}
+        self._counting = Lock()
 
     def forget(self) -> None:
         """Something has been changed by a person, who will want to see it."""
@@ -72,15 +93,31 @@ class StepCounter:
 
     def count(self, connection: Connection, job_id: int, plan: Any) -> tuple[StepCounts, ...]:
         """In the order of the recipe; `plan` as the ledger holds it."""
-        due, found = self._known.get(job_id, (0.0, None))
-        if found is not None and (time.monotonic() < due or self._counting.locked()):
-            return found
-        with self._counting:
-            began = time.monotonic()
-            known = self._known
-            counted = count_steps(connection, job_id, Plan.model_validate(plan))
-            ended = time.monotonic()
-            known[job_id] = (ended + min(_WORTH * (ended - began), _OLDEST), counted)
+        found, now = self._known.get(job_id), self._clock()
+        if found is None or now >= found.until:
+            with self._counting:
+                found = self._known.get(job_id)  # somebody else may have counted meanwhile
+                fresh = found is not None and self._clock() < found.due
+                return found.steps if found and fresh else self._count(connection, job_id, plan)
+        if now >= found.due and self._counting.acquire(blocking=False):
+            Thread(target=self._count_again, args=(job_id, plan), daemon=True).start()
+        return found.steps
+
+    def _count_again(self, job_id: int, plan: Any) -> None:
+        try:
+            with self._reading() as connection:
+                self._count(connection, job_id, plan)
+        except (LedgerAway, SQLAlchemyError) as error:
+            log.warning("tasks of job %d not counted: %s", job_id, error)
+        finally:
+            self._counting.release()
+
+    def _count(self, connection: Connection, job_id: int, plan: Any) -> tuple[StepCounts, ...]:
+        began, known = self._clock(), self._known
+        counted = count_steps(connection, job_id, Plan.model_validate(plan))
+        ended = self._clock()
+        due = ended + min(_WORTH * (ended - began), _OLDEST)
+        known[job_id] = _Counted(counted, due, due + _LATE)
         return counted
 
 
