@@ -105,6 +105,7 @@ tasks = Table(
     Column("inputs", JSON),  # the sample of a survey
     Column("former", String(64)),  # identity of the result that a change made outdated; null once redone
     Index("tasks_by_item", "job_id", "item_id"),
+    Index("tasks_by_job", "job_id", "id"),
     Index("tasks_by_state", "state", "published", "category", "backend"),
     Index("tasks_by_job_state", "job_id", "state", "step"),
     Index("tasks_by_identity", "identity"),
