@@ -18,22 +18,19 @@ ones, one pair of neighbours. Noise picked with a template: blots with a bright 
 """
 
 import shutil
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.cost import Cost, measure_command
+from benchmarks.class_runs import STEP, Run, classify_stack, run_relion
+from benchmarks.classification_checks import check
 from benchmarks.table import Row
 from magellon.backends.can_classifier.params import CanClassifierParams
-from magellon.io.mrc import read_mrc
-from magellon.io.star import StarTable, read_star, write_star
 from magellon.simulation.class_scores import (
     ClassAssignment,
+    find_main_proteins,
     ideal_classes,
-    read_assignment,
     score_classes,
     shuffle_classes,
 )
@@ -41,10 +38,8 @@ from magellon.simulation.class_truth import true_resolutions
 from magellon.simulation.invented import find_protein
 from magellon.simulation.particle_images import make_views
 from magellon.simulation.particle_sets import ParticleSet, simulate_particles
-from magellon.simulation.particle_truth import ParticleSetSpec
+from magellon.simulation.particle_truth import ParticleSetSpec, ParticleSetTruth
 
-STEP = "two_d_classification"
-DIAMETER = 200.0
 MIXED = ParticleSetSpec(count=3000)
 SETS = {
     "three proteins": MIXED,
@@ -58,17 +53,8 @@ OTHER_SEEDS = ("random", "splitting") if "seeds" in CanClassifierParams.model_fi
 """Ways to begin that are measured beside the autoencoder's, with as many rounds: compare at the times the table gives."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one program made of a stack."""
-
-    found: ClassAssignment
-    averages: NDArray[np.float32]
-    cost: Cost
-
-
 def run(work: Path, quick: bool) -> list[Row]:
-    """Ours on every set, RELION on the first."""
+    """Ours on every set, RELION on the first, and what must not happen."""
     work = work.resolve()
     if quick:
         small = replace(MIXED, count=400, proteins=("barrel", "tetramer"))
@@ -76,19 +62,20 @@ def run(work: Path, quick: bool) -> list[Row]:
     rows = []
     for number, (name, spec) in enumerate(SETS.items()):
         rows += _rows(work / f"set{number}", name, spec, (20, 50) if number == 0 else (20,), RELION_ITERATIONS * (number == 0))
+    rows += check(work / "checks")
     return rows + _rows(work / "large", "three proteins", replace(MIXED, count=30_000, seed=5), (50,), 0)
 
 
 def _rows(folder: Path, name: str, spec: ParticleSetSpec, numbers: tuple[int, ...], iterations: int) -> list[Row]:
     """One row for each number of classes, and one of RELION for the first."""
     made = simulate_particles(folder, spec)
-    rows = [_make_row("magellon can-classifier", name, spec, made, k, _classify(folder, k)) for k in numbers]
+    rows = [_make_row("magellon can-classifier", name, spec, made, k, classify_stack(folder, k)) for k in numbers]
     if len(numbers) > 1:
         for seeds in OTHER_SEEDS:
-            done = _classify(folder, numbers[0], seeds)
+            done = classify_stack(folder, numbers[0], seeds)
             rows.append(_make_row(f"magellon can-classifier, seeds {seeds}", name, spec, made, numbers[0], done))
     if iterations and shutil.which("relion_refine"):
-        row = _make_row("RELION Class2D", name, spec, made, numbers[0], _run_relion(folder, numbers[0], iterations))
+        row = _make_row("RELION Class2D", name, spec, made, numbers[0], run_relion(folder, numbers[0], iterations))
         rows.append(replace(row, note=f"{iterations} iterations, one thread; nothing set aside"))
     return rows
 
@@ -116,54 +103,18 @@ def _make_row(program: str, name: str, spec: ParticleSetSpec, made: ParticleSet,
         "junk removed": scores.junk_removed,
         "FRC 0.5 to the truth (Å)": float(np.nanmedian(resolution)),
     }
+    for number, protein in enumerate(spec.proteins if len(proteins) > 1 else ()):
+        accuracy[f"spread of {protein} (°)"] = _spread_of(done.found, made.truth, symmetries, number)
     data = f"{name}, {spec.count} particles {spec.box} px, {spec.junk:.0%} junk, K={classes}, seed {spec.seed}"
     cost = done.cost
     return Row(STEP, program, data, 1, cost.seconds, cost.cpu_seconds, cost.peak_megabytes, accuracy, note=_note(scores.purity))
 
 
+def _spread_of(found: ClassAssignment, truth: ParticleSetTruth, symmetries: list[str], protein: int) -> float:
+    """Of the views of one protein in the classes it makes the most of; NaN without any."""
+    own = truth.good & (truth.protein == protein) & (find_main_proteins(found, truth) == protein)
+    return score_classes(replace(found, klass=np.where(own, found.klass, -1)), truth, symmetries).spread
+
+
 def _note(purity: float) -> str:
     return "" if np.isfinite(purity) else "nothing kept"
-
-
-def _classify(folder: Path, classes: int, seeds: str | None = None) -> Run:
-    """The command a person would type, with the start of Python and of torch."""
-    out = folder / f"k{classes}-{seeds}"
-    shutil.rmtree(out, ignore_errors=True)
-    argv = [sys.executable, "-m", "magellon", "run", f"{STEP}/can-classifier", "particles.star"]
-    argv += ["--classes", str(classes), "--diameter", str(DIAMETER), "--out", str(out)]
-    if seeds is not None:
-        argv += ["--seeds", seeds]
-    cost = measure_command(argv, folder, folder / f"{out.name}.log")
-    kept = set(read_star(_find(out, "particles.star"))["particles"].texts("rlnImageName"))
-    table = _find(out, "all_particles.star")
-    names = read_star(table)["particles"].texts("rlnImageName")
-    found = replace(read_assignment(table), kept=np.array([name in kept for name in names]))
-    return Run(found, read_mrc(_find(out, "class_averages.mrcs")), cost)
-
-
-def _find(folder: Path, name: str) -> Path:
-    return next(iter(sorted(folder.rglob(name))))
-
-
-def _run_relion(folder: Path, classes: int, iterations: int) -> Run:
-    out = folder / "relion"
-    out.mkdir(exist_ok=True)
-    argv = [
-        "relion_refine", "--i", "particles.star", "--o", "relion/run", "--K", str(classes), "--iter", str(iterations),
-        "--particle_diameter", str(DIAMETER), "--ctf", "--tau2_fudge", "2", "--oversampling", "1", "--psi_step", "12",
-        "--offset_range", "5", "--offset_step", "2", "--norm", "--scale", "--zero_mask", "--flatten_solvent", "--pad", "2",
-        "--pool", "3", "--dont_combine_weights_via_disc", "--preread_images", "--j", "1", "--random_seed", "1",
-    ]  # fmt: skip
-    cost = measure_command(argv, folder, folder / "relion.log")
-    return read_relion(out, iterations, cost)
-
-
-def read_relion(out: Path, iteration: int, cost: Cost) -> Run:
-    """The state after one iteration, its particles in the order of the stack."""
-    stem = f"run_it{iteration:03d}"
-    tables = read_star(out / f"{stem}_data.star")
-    rows = tables["particles"]
-    order = np.argsort([int(name.partition("@")[0]) for name in rows.texts("rlnImageName")], kind="stable").tolist()
-    ordered = StarTable({label: [values[row] for row in order] for label, values in rows.items()})
-    write_star(out / "ordered.star", {"optics": tables["optics"], "particles": ordered})
-    return Run(read_assignment(out / "ordered.star"), read_mrc(out / f"{stem}_classes.mrcs"), cost)

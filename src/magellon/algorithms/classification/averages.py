@@ -99,8 +99,6 @@ class Filtered:
     """(K, d) of all particles."""
     others: Tensor
     """(F, K, d): for the particles of each fold, the average of all other folds, which no particle's own noise is part of."""
-    uncertainty: Tensor
-    """(F, K, shells + 1): variance of what the filter left of the error and the signal it took."""
 
 
 def filter_averages(averages: FoldAverages, limits: Tensor) -> Filtered:
@@ -114,7 +112,7 @@ def filter_averages(averages: FoldAverages, limits: Tensor) -> Filtered:
     left = averages.transfer.sum(0) - averages.transfer
     gain = inside / (left + noise)
     others = (total - averages.sums) * gain[..., disc.shells]
-    return Filtered(whole, others, gain)
+    return Filtered(whole, others)
 
 
 def estimate_signal(averages: FoldAverages) -> Tensor:

@@ -2,7 +2,8 @@
 
 Classes grow out of one by splitting, references start blurred and gain shells as their halves agree in them (`limits`), early
 rounds look at a random part of the particles, and classes that lose their particles are replaced by halves of the largest.
-No class has a prior of its own: a large one shall not win because it is large.
+No class has a prior because it is large; while classes form, those that take far more than an equal share have one against
+them (`balance`).
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from magellon.algorithms.classification.balance import balance_classes
 from magellon.algorithms.classification.limits import advance_limit, first_shells, ring_correlations, shown_limits
 from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.records import Classification, Settings, Start, Voice
@@ -67,9 +69,9 @@ class _Run:
         for number in range(self.schedule.rounds):
             index = self.schedule.draw(number, self.generator)
             temperature = self.schedule.temperature(number, poses)
-            self.model.allowed = self.schedule.allowed(number)
             result = run_round(self.data, poses, index, self.model, self.geometry, temperature, partial(self._tick, number))
             self.voice.log(_describe(number, result, self.model, len(index)))
+            balance_classes(self.model, result.averages.occupancy, temperature, self.schedule.most_shares(number))
             if number + 1 < self.schedule.rounds:
                 self._prepare_next(number, poses, result)
         return _finish(poses, self.model, result, self.geometry, self.schedule.first)
@@ -122,8 +124,7 @@ def _begin_from(start: Start, classes: int, data: ParticleData) -> Model:
 
 
 def _make_model(whole: Tensor, limit: int, prior: Tensor, folds: int) -> Model:
-    uncertainty = torch.zeros(folds, len(whole), limit + 1, device=whole.device)
-    return Model(whole, whole.expand(folds, *whole.shape).clone(), uncertainty, limit, prior)
+    return Model(whole, whole.expand(folds, *whole.shape).clone(), limit, prior)
 
 
 def _describe(number: int, result: RoundResult, model: Model, count: int) -> str:

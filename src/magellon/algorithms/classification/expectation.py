@@ -25,9 +25,7 @@ class References:
     turned: Tensor
     """(K, R, d) complex64: every reference at every fine angle."""
     power: Tensor
-    """(K, shells + 1): sums of |R|² in each shell, less the allowance."""
-    allowance: Tensor
-    """(K, shells + 1): the gain each class is expected to lose because its reference is not known better."""
+    """(K, shells + 1): sums of |R|² in each shell."""
     log_prior: Tensor
     """(K,) of the classes."""
 

@@ -81,7 +81,7 @@ def run_round(
             fit = fit_batch(batch, references[fold], search)
             sums.add(batch, fit)
             best = fit.best
-            gain = fit.gain - (batch.transfer * references[fold].allowance[fit.klass[best]]).sum(1)
+            gain = fit.gain - model.log_prior[fit.klass[best]]
             found.append((fit.klass[best], sampling.angles[fit.angle[best].cpu()], fit.shift[best], fit.weight[best], gain))
         return fold, members, sums, tuple(torch.cat(each) for each in zip(*found, strict=True))
 
@@ -116,14 +116,10 @@ class Model:
     """(K, d) complex64, of the run's disc: the averages of all particles, filtered and masked."""
     others: Tensor
     """(F, K, d): for the particles of each fold, the averages of all others."""
-    uncertainty: Tensor
-    """(F, K, shells + 1): their variance in each coefficient."""
     limit: int
     """Shells the references hold."""
     log_prior: Tensor
     """(K,)."""
-    allowed: float = 1.0
-    """Part of what a class is expected to lose by its uncertainty that it is allowed."""
 
     @property
     def classes(self) -> int:
@@ -135,11 +131,8 @@ def prepare_references(model: Model, fold: int, sampling: Sampling, wide: Disc) 
     references = model.others[fold][:, :size]
     turned = turn_references(references, sampling.disc, sampling.angles)
     power = sampling.disc.shell_sums(references.abs() ** 2)
-    loss = model.uncertainty[fold][:, :shells]
-    allowance = model.allowed * torch.nn.functional.pad(loss, (0, shells - loss.shape[1])) * sampling.disc.counts
-    pad = (0, wide.radius + 1 - shells)
-    power, allowance = (torch.nn.functional.pad(each, pad) for each in (power - allowance, allowance))
-    return References(turned, power, allowance, model.log_prior)
+    power = torch.nn.functional.pad(power, (0, wide.radius + 1 - shells))
+    return References(turned, power, model.log_prior)
 
 
 def update_references(model: Model, result: RoundResult, geometry: Geometry, limits: Tensor | None = None) -> Tensor:
@@ -161,5 +154,4 @@ def update_references(model: Model, result: RoundResult, geometry: Geometry, lim
     model.whole = torch.nn.functional.pad(whole * phases, pad)
     others = torch.stack([mask_references(each, disc, geometry.box) * phases for each in filtered.others])
     model.others = torch.nn.functional.pad(others, pad)
-    model.uncertainty = torch.nn.functional.pad(filtered.uncertainty, (0, geometry.disc.radius - disc.radius))
     return centres

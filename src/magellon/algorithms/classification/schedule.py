@@ -18,9 +18,9 @@ _COOL = 0.8
 _EQUALS = 0.15
 """Difference of log-likelihoods that counts as little at first, as a part of the median particle's."""
 _SETTLING = 0.85
-"""Part of the rounds after which classes are not allowed all of what they lose by being uncertain any more."""
-_ALLOWED = 0.3
-"""What they are allowed of it then."""
+"""Part of the rounds after which classes may take as many particles as they can."""
+_MOST_SHARES = 2.0
+"""Equal shares of the particles that a class may take while classes form."""
 _FULL = 2
 """Rounds at the end that look at every particle."""
 
@@ -73,14 +73,13 @@ class Schedule:
         highest = max(_EQUALS * float(found.median()), 1.0)
         return 1 + (highest - 1) * max(0.0, 1 - number / (_COOL * self.rounds))
 
-    def allowed(self, number: int) -> float:
-        """What classes are allowed for being uncertain in round `number`, as a part of what they are expected to lose.
+    def most_shares(self, number: int) -> float | None:
+        """Equal shares of the particles a class may have after round `number`; None where each takes what it can.
 
-        In full it is right for particles that belong to a class and too much for all others, so that small classes draw in
-        strangers: that keeps particles moving between classes while they form, and has to end for classes to settle.
+        Bounded from the time all classes are there until they settle, then free, so that unequal abundances show.
         """
-        settling = min(_SETTLING * self.rounds, self.rounds - _FULL)
-        return 1.0 if self.growing and number < settling else _ALLOWED
+        forming = number < min(_SETTLING * self.rounds, self.rounds - _FULL) and self.active(number) == self.classes
+        return _MOST_SHARES if self.growing and forming else None
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """The particles of round `number`, ascending: a random part that grows, then all."""

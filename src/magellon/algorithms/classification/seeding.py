@@ -39,7 +39,6 @@ def seed_classes(
     pad = (0, len(geometry.disc.rows) - len(low.rows))
     model.whole = torch.nn.functional.pad(seeds, pad)
     model.others = model.whole.expand(data.folds, *model.whole.shape).clone()
-    model.uncertainty = torch.zeros_like(model.uncertainty)
     model.log_prior = torch.where(used, 0.0, -torch.inf)
     poses.klass[:] = -1
     poses.klass[members] = labels.cpu()

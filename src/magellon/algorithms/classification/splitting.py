@@ -29,7 +29,7 @@ def fill_classes(
         members = (poses.klass == largest).nonzero()[:, 0]
         sides = _split(data, poses, model, geometry, _sample(members, generator))
         for klass, coefficients in zip((largest, target), sides, strict=True):
-            _replace(model, klass, coefficients, largest)
+            _replace(model, klass, coefficients)
         poses.klass[members[len(members) // 2 :]] = target
 
 
@@ -46,10 +46,9 @@ def _split(data: ParticleData, poses: Poses, model: Model, geometry: Geometry, m
     return upright.average(weights, torch.full((low.radius + 1,), _SIGNAL, device=weights.device))
 
 
-def _replace(model: Model, klass: int, coefficients: Tensor, like: int) -> None:
+def _replace(model: Model, klass: int, coefficients: Tensor) -> None:
     size = len(coefficients)
     for references in (model.whole, *model.others):
         references[klass] = 0
         references[klass, :size] = coefficients
-    model.uncertainty[:, klass] = model.uncertainty[:, like]
     model.log_prior[klass] = 0

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from magellon.backends.can_classifier.backend import CanClassifier
@@ -44,3 +45,13 @@ def test_nothing_is_claimed_beyond_where_phases_are_random(tmp_path: Path) -> No
     assert min(resolutions) > 27  # One shell of 256 Å beyond 30 Å is 26.9 Å.
     plain = classify(simulate_particles(tmp_path / "plain", replace(spec, randomised_beyond=None)), tmp_path / "out2", 4)
     assert min(read_star(plain.classes.table)["model_classes"].floats("rlnEstimatedResolution")) < 25
+
+
+def test_many_classes_of_few_particles_stay_apart(tmp_path: Path) -> None:
+    """Tempered, one class once swallowed nearly all of such a stack."""
+    spec = ParticleSetSpec(count=932, proteins=("invented:9:170",), junk=0.1, snr=0.12, seed=23)
+    output = classify(simulate_particles(tmp_path / "in", spec), tmp_path / "out", 50, rounds=25)
+    klass = np.array(read_star(output.all_particles)["particles"].ints("rlnClassNumber"))
+    counts = np.bincount(klass)[1:]
+    assert counts.max() < 0.12 * len(klass)
+    assert (counts >= 5).sum() >= 25
