@@ -17,7 +17,7 @@ from magellon.simulation.class_scores import adjusted_rand_index, find_main_prot
 from magellon.simulation.particle_sets import ParticleSet, pick_from_noise, simulate_particles
 from magellon.simulation.particle_truth import ParticleSetSpec, ParticleSetTruth
 
-CLEAN = ParticleSetSpec(count=1000, proteins=("barrel", "asymmetric"), junk=0.0, snr=0.15, seed=6)
+CLEAN = ParticleSetSpec(count=600, proteins=("barrel", "asymmetric"), junk=0.0, snr=0.15, seed=6)
 CLASSES = 10
 _BEYOND = 30.0
 """Å; phases of finer details are random."""
