@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks.cost import Cost, measure_call, measure_command
+from benchmarks.picking_ceiling import find_ceiling
 from benchmarks.table import Row
 from benchmarks.topaz import MODEL, find_topaz, pick_with_topaz
 from magellon.algorithms.picking import project_map
@@ -99,7 +100,17 @@ def measure_unseen(folder: Path, structure: Path, pixel_size: float, movies: int
     rows = [*measure_network(case), *measure_topaz(case)]
     given = DogParams(diameter=case.diameter)
     rows.append(_measure(case, "magellon dog, diameter given", lambda item, context: DogPicker().run(item, given, context)))
+    if len(case.inputs) > 2:  # a quick run does without
+        rows.append(measure_ceiling(case))
     return rows
+
+
+def measure_ceiling(case: Case) -> Row:
+    """What picking with the true map gives, at the threshold that is best for the truth."""
+    images = [torch.from_numpy(read_mrc(item.micrograph.path)) for item in case.inputs]
+    volume = torch.from_numpy(read_mrc(case.folder / "truth" / "phantom_0.mrc"))
+    score, cost = measure_call(lambda: find_ceiling(case.truth.movies, images, volume, case.diameter))
+    return _row_of_score(case, "bound: the true map, CTF and threshold known", cost, score)
 
 
 def make_case(folder: Path, shown: str | Path, pixel_size: float, movies: int, size: int = 2048) -> Case:
@@ -263,6 +274,10 @@ def _row_of_points(case: Case, name: str, cost: Cost, picks: list[np.ndarray]) -
     total: PickScore = NO_PICKS
     for movie, points in zip(case.truth.movies, picks, strict=True):
         total += score_picks(movie, points, case.diameter)
+    return _row_of_score(case, name, cost, total)
+
+
+def _row_of_score(case: Case, name: str, cost: Cost, total: PickScore) -> Row:
     count = len(case.inputs)
     accuracy = {
         "precision": total.precision,
