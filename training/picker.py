@@ -1,8 +1,12 @@
 """`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
 
-The network that Magellon ships was made with earlier arguments, a quarter of the steps and fewer faint fields. No field is a
-real one, none shows a protein of the Protein Data Bank. One thread; about half an hour of processor time. It continues from the
-last checkpoint in the work folder.
+The network that Magellon ships was made with its default arguments, in several runs that continued each other while the later
+stages were being chosen; one run from the start was not made beside it. No field is a real one, none shows a protein of the
+Protein Data Bank. Its calibration was made before the picker asked in several positions. One thread; about ten minutes of
+processor time. It continues from the last checkpoint in the work folder.
+
+More than twice the steps, on fields half of which are faint, ranked candidates of small proteins better, but were so unsure of
+faint micrographs that the default threshold missed many of them; that network is not the one shipped.
 """
 
 import argparse
@@ -23,10 +27,10 @@ from magellon.backends.cnn_picker.backend import SHIPPED
 from magellon.backends.cnn_picker.files import write_picking_net
 from magellon.simulation.picking_scenes import PickingScene, draw_scene
 
-STEPS, BATCH, USES = 18000, 2, 4
+STEPS, BATCH, USES = 4700, 2, 4
 """Steps of so many fields; each field is used about so often, turned differently."""
-POOL = 64
-RATE, WARM_UP, DECAY = 2e-3, 200, 0.4
+POOL = 32
+RATE, WARM_UP, DECAY = 2e-3, 200, 0.25
 """Learning rate, steps until it is reached, and the part of all steps over which it falls to nothing."""
 AVERAGING = 0.999
 """The shipped weights are a running mean of the trained ones."""

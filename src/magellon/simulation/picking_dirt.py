@@ -63,7 +63,7 @@ def _field(rng: np.random.Generator, size: int, length: float) -> Image:
 def _add_crystal(rng: np.random.Generator, dirt: Dirt, cells: float) -> None:
     """A lump: round, ragged or with straight faces; soft or sharp; smaller than a particle or many times larger."""
     size = len(dirt.phase)
-    radius = cells * math.exp(rng.uniform(math.log(0.12), math.log(2.2)))
+    radius = cells * math.exp(rng.uniform(math.log(0.2), math.log(2.2)))
     y, x = _grid(size)
     dy, dx = y - np.float32(rng.uniform(0, size)), x - np.float32(rng.uniform(0, size))
     turn, stretch = rng.uniform(0, math.pi), rng.uniform(1, 1.8)

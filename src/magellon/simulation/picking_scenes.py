@@ -71,19 +71,18 @@ class _Canvas:
 
 
 def draw_scene(
-    rng: np.random.Generator, size: int = 160, faintest: float = 0.45, empty: float = 0.15, sparse: float = 0.0
+    rng: np.random.Generator, size: int = 160, faintest: float = 0.5, empty: float = 0.15, sparse: float = 0.0
 ) -> PickingScene:
     """A field of `size` cells, in which the particle is said to be 16 cells wide.
 
     Args:
-        faintest: least signal over noise in a cell of a particle; half of the fields lie below 1.2, as small proteins do at
-            usual exposures, the others reach 6.
+        faintest: least signal over noise in a cell of a particle; a quarter of the fields lie below 1.2, the others reach 6.
         empty: part of the fields without particles.
         sparse: part of the others with down to a tenth of the particles.
     """
     canvas = _Canvas(size + MARGIN, np.zeros((size + MARGIN, size + MARGIN)))
     # Mostly the diameter is about right; where it is wrong, the picks must not fall apart.
-    low, high = (0.92, 1.08) if rng.random() < 0.65 else (0.76, 1.32)
+    low, high = (0.92, 1.08) if rng.random() < 0.5 else (0.76, 1.32)
     cells = NOMINAL_CELLS * math.exp(rng.uniform(math.log(low), math.log(high)))
     dirt = _draw_dirt(rng, canvas.size, cells)
     shape = draw_shape(rng)
@@ -94,7 +93,7 @@ def draw_scene(
         dirt.mask |= _near(clumps, canvas.size, 0.45 * cells)
         doubtful = np.concatenate([doubtful, centres[_within(centres, dirt.mask)]])
         centres = centres[~_within(centres, dirt.mask)]
-    brightest = max(1.2, 1.5 * faintest) if rng.random() < 0.5 else 6.0
+    brightest = max(1.2, 1.5 * faintest) if rng.random() < 0.25 else 6.0
     snr = math.exp(rng.uniform(math.log(faintest), math.log(brightest)))
     image, seen = _expose(rng, canvas, wanted, dirt, cells, np.concatenate([centres, doubtful]), snr)
     corner = MARGIN // 2

@@ -16,7 +16,7 @@ REACH = 3
 """Output cells to each side that a bump covers."""
 DOUBT_RADIUS = 4.0
 """Output cells about a doubtful particle from which nothing is learned: half a diameter."""
-CENTRE_WEIGHT, OFFSET_WEIGHT, DIRT_WEIGHT = 20.0, 1.0, 0.5
+CENTRE_WEIGHT, OFFSET_WEIGHT, DIRT_WEIGHT = 20.0, 0.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def picker_loss(output: Tensor, target: Target) -> Tensor:
     """Cross-entropy of centres and dirt, absolute error of the offsets near centres."""
     cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
     centre = cross_entropy(output[:, CENTRE], target.bumps, weight=target.counts)
-    near = target.bumps * (target.bumps > 0.1) * target.counts
+    near = target.bumps * (target.bumps > 0.3) * target.counts
     error = (output[:, OFFSET_Y : OFFSET_X + 1] - target.offset).abs().sum(1)
     offset = (error * near).sum() / near.sum().clamp(min=1)
     dirt = cross_entropy(output[:, DIRT], target.dirt, weight=target.dirt_known)
