@@ -1,4 +1,4 @@
-"""The README's first command, as a newcomer runs it: every figure within its tolerance, a gallery of kept classes at the end."""
+"""The first command of the README, as newcomers run it: every figure within its tolerance, and class averages at the end."""
 
 import os
 import subprocess

@@ -1,13 +1,18 @@
 """`magellon import`: what is shown of a session, and what is said when no server takes it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from magellon.cli import app
+from magellon.cli.importing.table import describe_session, print_session
+from magellon.contracts import GridImage
 from magellon.errors import BadInput
+from magellon.platform.sessions.grid_images import FoundImage
+from magellon.platform.sessions.importing import import_session
 from session_files import make_epu, make_serialem, write_movie
 
 
@@ -38,6 +43,18 @@ def test_says_the_same_to_programs(tmp_path: Path) -> None:
     assert said["optics_groups"] == {"s_1": 2, "s_2": 2}
     assert said["places"] == {"atlas": 0, "square": 0, "hole": 1, "exposure": 4}
     assert said["gains"] == [str(tmp_path / "s" / "CountRef_1.mrc")]
+
+
+def test_pictures_of_the_grid_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = import_session(make_epu(tmp_path / "grid", 2), None)
+    kinds = ("square", "atlas", "square")
+    images = [
+        FoundImage(kind, GridImage(name=f"p{number}", path=tmp_path / "p.png"), f"p{number}")
+        for number, kind in enumerate(kinds)
+    ]
+    print_session(replace(found, images=images))
+    assert "of 2 squares, 1 atlas" in capsys.readouterr().out
+    assert describe_session(replace(found, images=images))["images"] == {"square": 2, "atlas": 1}
 
 
 def test_flags_win_and_a_plain_folder_needs_them(tmp_path: Path) -> None:

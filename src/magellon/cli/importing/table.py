@@ -35,6 +35,7 @@ def describe_session(found: FoundSession) -> dict[str, Any]:
         "gains": sorted(str(gain.path) for gain in gains if gain),
         "defects": sorted({str(movie.movie.defects) for movie in movies if movie.movie.defects}),
         "places": {kind: sum(place.kind == kind for place in found.places) for kind in KINDS},
+        "images": _count(image.kind for image in found.images),
         "problems": found.problems,
         "movie_problems": {movie.movie.name: movie.problem for movie in found.movies if movie.problem},
     }
@@ -56,7 +57,8 @@ def print_session(found: FoundSession) -> None:
         ("optics groups", _groups(said["optics_groups"])),
         ("gain", ", ".join(said["gains"]) or "none"),
         ("defects", ", ".join(said["defects"]) or "none"),
-        ("places", ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in said["places"].items() if number)),
+        ("places", _kinds(said["places"])),
+        ("pictures of the grid", f"of {_kinds(said['images'])}" if said["images"] else ""),
     ]
     for name, text in rows:
         if text:
@@ -83,6 +85,14 @@ def _movies(said: dict[str, Any]) -> str:
 def _count(values: Iterable[Any]) -> dict[str, int]:
     counts = Counter(values)
     return {str(value): counts[value] for value in sorted(counts, key=lambda value: (-counts[value], str(value)))}
+
+
+def _kinds(counts: dict[str, int]) -> str:
+    return ", ".join(
+        f"{number} {kind}{'es' if kind.endswith('s') else 's'}" if number > 1 else f"1 {kind}"
+        for kind, number in counts.items()
+        if number
+    )
 
 
 def _list(counts: dict[str, int], unit: str) -> str:
