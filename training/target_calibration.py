@@ -14,6 +14,7 @@ import onnx
 import torch
 
 from magellon.algorithms.targets.candidates import NetworkFacts
+from magellon.algorithms.targets.fill import fill_nodes
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets
 from magellon.algorithms.targets.holes import look_at_holes
 from magellon.algorithms.targets.squares import look_at_squares
@@ -26,8 +27,9 @@ SEED = 4000
 PRIOR = np.array([1.0, 0.0, 1.5, -3.0])
 MOST = 60
 """Targets of one picture that count, so that a picture of a thousand holes has no more to say than ten others."""
-UNFITTED = {"holes": {"alone": 0.5, "specks": -4.5}, "squares": {"alone": 1.8, "specks": 0.0}}
-"""What `Calibration` says is set by eye: on close-ups of a few holes, and on exposures within a hole, where there is none."""
+UNFITTED = {"holes": {"alone": 0.0, "specks": -4.5}, "squares": {"alone": 1.8, "specks": 0.0}}
+"""What `Calibration` says is not fitted: `alone` of the holes is 0, since the regression's offset is that of pictures without a
+lattice; the others are set by eye, `specks` on exposures within a hole, where there is none."""
 WEIGHT = 0.3
 """Of the prior, so that what did not occur in the pictures keeps a sensible value."""
 
@@ -66,7 +68,7 @@ def fit(looks: np.ndarray, right: np.ndarray) -> np.ndarray:
     return weights
 
 
-def fit_kinds(seen: list[np.ndarray], sorts: list[np.ndarray], kinds: int, width: int = 16) -> dict[str, list]:
+def fit_kinds(seen: list[np.ndarray], sorts: list[np.ndarray], kinds: int, width: int = 24) -> dict[str, list]:
     """One hidden layer by gradient descent on all targets of all pictures at once; what `KindModel` is made of.
 
     Every fifth picture is held back and tells how well it does.
@@ -110,17 +112,18 @@ def calibrate(what: str, path: Path, count: int) -> None:
     predict = TargetNetwork(network, read, Calibration())
     rng = np.random.default_rng(SEED)
     looks, right, reached, missed = [], [], 0, 0
+    fill = fill_nodes if what == "holes" else None
     seen, sort = [], []
     for _ in range(count):
         image, (centres, size, visible, kind) = draw_sample(rng, what)
-        targets = gather_targets(torch.from_numpy(image), predict, read, Calibration(alone=0.0, specks=0.0), 0.0)
+        targets = gather_targets(torch.from_numpy(image), predict, read, Calibration(alone=0.0, specks=0.0), 0.0, fill)
         found = np.stack([targets.found.x, targets.found.y], axis=1)
         match = match_targets(found, centres, size, visible, (image.shape[0], image.shape[1]))
         counted = choose(rng, match.counts)
         looks.append(describe(targets)[counted])
         right.append((match.true >= 0)[counted])
         reached, missed = reached + match.right, missed + match.missed
-        real = choose(rng, (match.true >= 0) & match.counts & (targets.found.heat > 0.2))
+        real = choose(rng, (match.true >= 0) & match.counts & (targets.found.heat > 0.15))
         look = (look_at_holes if what == "holes" else look_at_squares)(torch.from_numpy(image), targets.take(real))
         seen.append(look)
         sort.append(kind[match.true[real]])

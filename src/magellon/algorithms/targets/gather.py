@@ -1,6 +1,8 @@
 """From candidates to targets: of one size, on one lattice where there is one, with a score that is a probability."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -43,7 +45,7 @@ class Calibration:
     on_lattice: float = 1.5
     off_lattice: float = -3.0
     alone: float = 1.8
-    """Added where there is no lattice to ask, as in close-ups of a hole or two. Set by eye on such pictures, not fitted."""
+    """Added where there is no lattice to ask, as in close-ups of a hole or two. Not fitted: 0 for holes, by eye for squares."""
     specks: float = 0.0
     """Added to small things that show no lattice, which so many holes would. Set by eye, not fitted."""
 
@@ -80,13 +82,26 @@ class Targets:
 
 
 def gather_targets(
-    image: torch.Tensor, predict: Predict, facts: NetworkFacts, calibration: Calibration, threshold: float
+    image: torch.Tensor,
+    predict: Predict,
+    facts: NetworkFacts,
+    calibration: Calibration,
+    threshold: float,
+    fill: Callable[[torch.Tensor, Targets], Targets] | None = None,
 ) -> Targets:
-    """All targets in a picture (height, width) of finite values whose score is at least `threshold`."""
-    return arrange_targets(find_candidates(_tame(image), predict, facts), calibration, threshold)
+    """All targets in a picture (height, width) of finite values whose score is at least `threshold`.
+
+    Args:
+        fill: adds what the picture shows where the lattice expects it.
+    """
+    image = _tame(image)
+    found = find_candidates(image, predict, facts)
+    return arrange_targets(found, calibration, threshold, None if fill is None else partial(fill, image))
 
 
-def arrange_targets(found: Candidates, calibration: Calibration, threshold: float) -> Targets:
+def arrange_targets(
+    found: Candidates, calibration: Calibration, threshold: float, fill: Callable[[Targets], Targets] | None = None
+) -> Targets:
     """The targets among candidates: those of the size that has most of them, above all if they lie on a lattice."""
     best, most = None, 0.0
     for size, weight in rank_sizes(found, _SIZES):
@@ -100,6 +115,7 @@ def arrange_targets(found: Candidates, calibration: Calibration, threshold: floa
         return Targets(nothing, nothing.heat, np.zeros((0, 2), np.int64), np.zeros(0, np.bool_), None, 0.0)
     if best.size < _SPECK * float(max(found.x.max(), found.y.max())):
         calibration = replace(calibration, alone=calibration.specks)
+    best = best if fill is None else fill(best)
     score = score_targets(best, calibration)
     order = np.argsort(-score, kind="stable")
     return replace(best, score=score).take(order[score[order] >= threshold])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.targets.candidates import Floats, NetworkFacts, Predict
 from magellon.algorithms.targets.edges import refine_circles
+from magellon.algorithms.targets.fill import fill_nodes
 from magellon.algorithms.targets.found import (
     Found,
     move_targets,
@@ -50,7 +51,7 @@ def find_holes(
         predict: the network that `facts` describes.
         model: tells kinds better than the network alone.
     """
-    targets = gather_targets(image, predict, facts, calibration, threshold)
+    targets = gather_targets(image, predict, facts, calibration, threshold, fill_nodes)
     return describe_holes(image, sort_holes(image, targets, model), facts.kinds, calibration, threshold)
 
 

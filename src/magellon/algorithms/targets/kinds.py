@@ -12,7 +12,7 @@ import torch
 from magellon.algorithms.targets.candidates import Floats
 from magellon.algorithms.targets.planes import reduce_image
 
-LOOKS = 13
+LOOKS = 19
 """Numbers that `describe_looks` gives besides the network's."""
 _FINE = 40.0
 """Size in pixels at which targets are looked at."""
@@ -81,6 +81,8 @@ def describe_looks(image: torch.Tensor, inside: Floats, around: Floats, size: fl
         level / max(abs(top), 1e-6),
         np.nanmean(values[:, :half], axis=1) - np.nanmean(values[:, half:], axis=1),
     ]
+    whole = [*np.percentile(looks[10], (5, 25, 50, 75)), np.median(looks[2]), np.median(film)]
+    looks += [np.full(len(level), each) for each in whole]  # what the others look like: only they say what bright is here
     described: Floats = np.concatenate([np.stack(looks, axis=1), np.log(np.clip(kinds, 1e-3, 1))], axis=1)
     return np.nan_to_num(described, nan=0.0, posinf=5.0, neginf=-5.0)
 

@@ -12,6 +12,8 @@ from scipy.spatial import cKDTree
 Doubles = NDArray[np.float64]
 LEAST_POINTS = 5
 _NEIGHBOURS = 8
+_MOST_STEPS = 2000
+"""From which the vectors are chosen: all pairs of them are compared."""
 _TOLERANCE = 0.15
 """Of a step between neighbours, relative to its length."""
 
@@ -83,11 +85,12 @@ def _find_steps(points: Doubles) -> tuple[Doubles, NDArray[np.int64]]:
 
 def _choose_vectors(steps: Doubles) -> tuple[Doubles, Doubles] | None:
     """Two short steps in different directions that many neighbours are apart."""
+    steps = steps[:: len(steps) // _MOST_STEPS | 1]  # odd, so that all of the eight neighbours are among them
     both = np.concatenate([steps, -steps])
     length = np.hypot(both[:, 0], both[:, 1])
     tree = cKDTree(both)
     usual = float(np.median(length))
-    support = np.array([len(each) for each in tree.query_ball_point(both, _TOLERANCE * np.minimum(length, usual))])
+    support = np.asarray(tree.query_ball_point(both, _TOLERANCE * np.minimum(length, usual), return_length=True))
     often = support >= 0.4 * support.max()
     first = _average(both, int(np.flatnonzero(often)[np.argmin(length[often])]))
     across = np.abs(both @ np.array([-first[1], first[0]])) / (length * np.hypot(*first) + 1e-12)

@@ -8,6 +8,9 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from magellon.simulation.grids.truth import Floats
 
+_HIGHEST = 30_000
+"""In a picture of 16 bits: nothing that shows in the exposure is lost to the type of the file."""
+
 
 @dataclass(frozen=True)
 class CameraSettings:
@@ -77,11 +80,12 @@ def _draw_stripes(rng: np.random.Generator, height: int, width: int, strength: f
 
 def _store(counts: Floats, settings: CameraSettings, rng: np.random.Generator) -> Floats:
     if settings.bits == 16:
-        scaled = counts * np.float32(10 ** rng.uniform(-0.3, 1.0)) + np.float32(rng.uniform(-100, 500))
+        unit = min(10 ** rng.uniform(-0.3, 1.0), _HIGHEST / max(float(np.abs(counts).max()), 1e-6))
+        scaled = counts * np.float32(unit) + np.float32(rng.uniform(-100, 500))
         whole: Floats = np.clip(np.rint(scaled), -32768, 32767).astype(np.float32)
         return whole
     low, high = np.percentile(counts[::2, ::2], (rng.uniform(0, 1), rng.uniform(99, 100)))
     span = max(float(high - low), 1e-6)
-    unit = np.clip((counts - np.float32(low)) / np.float32(span), 0, 1) ** np.float32(settings.gamma)
+    share = np.clip((counts - np.float32(low)) / np.float32(span), 0, 1) ** np.float32(settings.gamma)
     top = rng.uniform(180, 255)
-    return np.rint(unit * np.float32(top)).astype(np.float32) if math.isfinite(span) else np.zeros_like(counts)
+    return np.rint(share * np.float32(top)).astype(np.float32) if math.isfinite(span) else np.zeros_like(counts)

@@ -55,3 +55,11 @@ def test_weak_points_do_not_count_more() -> None:
     points = place(50.0, 20.0, 90, count=3)
     assert fit_lattice(points[:4], np.ones(4)) is None
     assert fit_lattice(points, np.ones(9)) is not None
+
+
+def test_a_lattice_of_thousands_is_found() -> None:
+    i, j = (each.ravel() for each in np.meshgrid(np.arange(50), np.arange(50)))
+    points = np.stack([i * 11.0 + 0.8 * j, j * 12.5 - 0.8 * i], axis=1) + np.random.default_rng(5).normal(0, 0.2, (2500, 2))
+    lattice = fit_lattice(points, np.ones(2500))
+    assert lattice is not None
+    assert sorted((float(np.hypot(*lattice.a)), float(np.hypot(*lattice.b)))) == pytest.approx([11.03, 12.53], abs=0.02)

@@ -16,6 +16,7 @@ from magellon.simulation.grids import (
     render_atlas,
     render_holes,
 )
+from magellon.simulation.grids.camera import record_image
 
 CLEAN = CameraSettings(dose=1e4, bits=16, blur=0.0)
 
@@ -89,3 +90,11 @@ def test_any_scene_can_be_rendered() -> None:
         assert np.isfinite(image).all()
         assert image.shape == shape
         assert squares.corners.shape == (len(squares.centres), 4, 2)
+
+
+def test_a_bright_exposure_fits_into_sixteen_bits() -> None:
+    transmission = np.linspace(0.1, 1, 64, dtype=np.float32)[:, None].repeat(64, axis=1)
+    for seed in range(8):
+        image = record_image(transmission, CameraSettings(dose=10_000, bits=16, seed=seed))
+        assert image.max() < 32_767
+        assert image[-1].mean() > 2 * image[20].mean()
