@@ -1,4 +1,4 @@
-"""The picking network: fully convolutional, one pass per micrograph, from a view to where particles and dirt are.
+"""The picking network: fully convolutional, from a view to where particles and dirt are.
 
 A small U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of residual blocks without normalisation, whose output has half the
 view's resolution: per output cell the logit of a particle's centre, its offset (y, x) in output cells, and the logit of dirt

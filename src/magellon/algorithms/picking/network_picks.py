@@ -1,4 +1,4 @@
-"""Picking with the network: one view, one forward pass, calibrated picks."""
+"""Picking with the network: one view, the mean of four passes, calibrated picks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
