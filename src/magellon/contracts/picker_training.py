@@ -34,7 +34,7 @@ class PickerTrainingOutput(Record):
     improved: bool
     """Whether the trained network is the better one on micrographs it was not trained on."""
     before: Annotated[float, Field(ge=0, le=1)]
-    """Average precision on those micrographs, of the network at the start."""
+    """Average precision on those micrographs, of the network at the start; 0 where too little was kept to judge it."""
     after: Annotated[float, Field(ge=0, le=1)]
     """Of the trained one."""
     report: Path

@@ -80,6 +80,19 @@ class Taught:
     held_out: tuple[str, ...]
 
 
+class TooLittle(BadInput):
+    """There is not enough to learn from."""
+
+
+NOTHING = PickingScore(0.0, 0.0, 0.0, 0.0, ())
+"""Where nothing could be judged."""
+
+
+def keep_network(start: tuple[PickerNet, Calibration]) -> Taught:
+    """The network as it was, judged on nothing."""
+    return Taught(*start, improved=False, before=NOTHING, after=NOTHING, held_out=())
+
+
 def load_net(weights: dict[str, Tensor]) -> PickerNet:
     """The network with weights read from a file.
 
@@ -107,7 +120,7 @@ def teach(
     One thread, so that the same lessons give the same bytes on any number of cores.
 
     Raises:
-        BadInput: too few micrographs or particles to learn from.
+        TooLittle: too few micrographs or particles to learn from.
     """
     generator = torch.Generator().manual_seed(seed)
     held_out, used = split_lessons(lessons, settings.held_out, generator)
@@ -126,12 +139,12 @@ def split_lessons(lessons: Sequence[Lesson], share: float, generator: torch.Gene
     """Those held out, and those to learn from; both hold particles.
 
     Raises:
-        BadInput: too few micrographs or particles.
+        TooLittle: too few micrographs or particles.
     """
     useful = [lesson for lesson in lessons if len(lesson.centres)]
     count = sum(len(lesson.centres) for lesson in useful)
     if len(useful) < FEWEST_MICROGRAPHS or count < FEWEST_PARTICLES:
-        raise BadInput(
+        raise TooLittle(
             f"{count} particles on {len(useful)} of {len(lessons)} micrographs: teaching needs at least {FEWEST_PARTICLES} on "
             f"at least {FEWEST_MICROGRAPHS}, some of which are held out to judge the result"
         )

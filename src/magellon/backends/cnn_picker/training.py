@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from pydantic import Field
 
 from magellon.algorithms.picking.evaluation import PickingScore
-from magellon.algorithms.picking.teaching import Taught, TeachingSettings, teach
+from magellon.algorithms.picking.teaching import Taught, TeachingSettings, TooLittle, keep_network, teach
 from magellon.backends.cnn_picker.backend import SHIPPED, open_picking_network
 from magellon.backends.cnn_picker.files import read_picking_net, write_picking_net
 from magellon.backends.cnn_picker.lessons import make_lesson, read_kept
@@ -57,8 +57,15 @@ class CnnTraining(Backend[PickerTrainingInput, CnnTrainingParams, PickerTraining
             context.progress(0.4 * number / len(items), item.micrograph.name)
             lessons.append(make_lesson(item, kept, network, params.diameter, "cpu"))
         settings = TeachingSettings(steps=params.steps, rate=params.rate, held_out=params.held_out)
-        taught = teach(start, lessons, settings, context.seed, lambda part, said: context.progress(0.4 + 0.6 * part, said))
-        _say(taught, context)
+        try:
+            taught = teach(start, lessons, settings, context.seed, lambda part, said: context.progress(0.4 + 0.6 * part, said))
+        except TooLittle as error:
+            if kept is None:  # a person's picks, who will want to add some
+                raise
+            context.log.warning("the classification kept %s; the network it started from is written", error)
+            taught = keep_network(start)
+        else:
+            _say(taught, context)
         target = context.workdir / "picker.onnx"
         write_picking_net(target, taught.net, taught.calibration)
         report = _write_report(context.workdir / "picker_training_report.json", taught, len(lessons))

@@ -23,6 +23,10 @@ def _say_result(request: Request) -> None:
     found = json.loads((request.out / "picker_training.json").read_text(encoding="utf-8"))["items"]["picker"]
     report = json.loads((request.out / found["report"]).read_text(encoding="utf-8"))
     before, after = report["before"], report["after"]
+    network = request.out / found["network"]
+    if not report["held_out"]:
+        console.print(f"Too little to learn from: {network} is the network it started from.", markup=False, soft_wrap=True)
+        return
     console.print(
         f"On {len(report['held_out'])} of {report['micrographs']} micrographs, held out: average precision "
         f"{before['average_precision']:.3f} before, {after['average_precision']:.3f} after; F1 {before['f1']:.3f} before, "
@@ -30,7 +34,6 @@ def _say_result(request: Request) -> None:
         markup=False,
         soft_wrap=True,
     )
-    network = request.out / found["network"]
     if found["improved"]:
         console.print(f"Pick with it: --network {network}", markup=False, soft_wrap=True)
     else:

@@ -10,7 +10,7 @@ from magellon.algorithms.picking.decoding import Calibration
 from magellon.algorithms.picking.network import PickerNet
 from magellon.algorithms.picking.teaching import Lesson, adjust_calibration, load_net, split_lessons
 from magellon.algorithms.picking.view import View
-from magellon.backends.cnn_picker.backend import CnnParams, CnnPicker
+from magellon.backends.cnn_picker.backend import SHIPPED, CnnParams, CnnPicker
 from magellon.backends.cnn_picker.files import read_picking_net
 from magellon.backends.cnn_picker.lessons import read_centres, read_kept
 from magellon.backends.cnn_picker.training import CnnTraining, CnnTrainingParams
@@ -97,6 +97,20 @@ def test_too_little_to_learn_from(micrographs: int, particles: int, words: str) 
     lessons = [Lesson(f"m{each}", view, torch.full((particles, 2), 30.0), NOTHING, NOTHING) for each in range(micrographs)]
     with pytest.raises(BadInput, match=words):
         split_lessons(lessons, 0.25, torch.Generator())
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_classification_that_kept_too_little_leaves_the_network_as_it_was(tmp_path: Path, number: int) -> None:
+    item, wanted = make_item(tmp_path, 1)
+    names = [f"{item.micrograph.name}.mrc"] * number
+    kept = write_points(tmp_path / "particles.star", wanted[:number], rlnMicrographName=names)
+    output = CnnTraining().run(PickerTrainingInput(items=(item,), kept=kept), CnnTrainingParams(), Context(workdir=tmp_path))
+    assert not output.improved
+    (before, calibration), (after, calibrated) = read_picking_net(SHIPPED), read_picking_net(output.network)
+    assert calibration == calibrated
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    picking = PickingInput(micrograph=item.micrograph, network=output.network)
+    assert CnnPicker().run(picking, CnnParams(diameter=DIAMETER), Context(workdir=tmp_path)).picks.count > 0
 
 
 def test_picks_of_another_binning_are_refused(tmp_path: Path) -> None:
