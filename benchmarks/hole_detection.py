@@ -2,16 +2,14 @@
 
 Measured on all 60 pictures: precision 0.999, recall 0.986 (good and empty holes 1.0, contaminated 0.97, thick ice 0.93),
 kinds right 0.63, of those called good 0.62 are, the pitch right in all pictures with a lattice, places to 0.7 % of the
-diameter; 0.30 s for 1024 x 1024 px (`--quick`, two cores little used), 0.59 CPU seconds, of which the network takes 0.32.
-What is missed are mostly holes of 11 px just as dark as the film. Kinds are weak, good and empty ones above all: where a
-picture has only one of them, nothing in it tells which. The calibration was made before a last change to how vectors of large
-lattices are chosen.
+diameter; 0.33 s for 1024 x 1024 px, 0.61 CPU seconds, of which the network takes 0.29. What is missed are mostly holes of
+11 px just as dark as the film. Kinds are weak, good and empty ones above all: where a picture has only one of them, nothing in
+it tells which.
 
-On the real pictures at hand (not part of the repository) overlays were looked at by eye, with slightly higher chances for
-holes without a lattice than those of now. On five carbon pictures of 1024 px every hole whose centre is in view is found, and
-once one whose centre is not; on overviews of a square in 512 px some 915 and 764 holes of 5 px. On five close-ups the holes
-in full view are found, and some that the border cuts. Each of four exposures within a hole got one false hole, of chances
-0.50-0.70, of which one should be left with the calibration of now. Bright holes are often called empty.
+On the real pictures at hand (not part of the repository) overlays were looked at by eye. On five carbon pictures of 1024 px
+every hole whose centre is in view is found, and once one whose centre is not; on overviews of a square in 512 px some 915 and
+760 holes of 5 px along the lattice. On five close-ups the holes in full view are found, and some that the border cuts. Of four
+exposures within a hole one got a false hole. Bright holes are often called empty.
 """
 
 from pathlib import Path

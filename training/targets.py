@@ -6,10 +6,9 @@ written every hundred steps, with the mean of the last weights, and no step know
 what it would have had then. With `--continue` the training starts from what is there. `training.target_calibration` has to
 follow.
 
-The weights of the holes in the package are what this script gives with its default arguments; their calibration was made before
-a last change to `fit_lattice` and not made again, and its `alone` set afterwards. The network of the squares is
-older: 500 steps of seed 2 (3 CPU minutes) with falling rates, nothing drawn twice and no mean of weights, calibrated on 40
-pictures; what tells its kinds takes no notice of the other squares (zeros in `KindModel` for the last six looks).
+The network of the holes in the package is what this script and then `training.target_calibration` give with their default
+arguments. That of the squares is older: 500 steps of seed 2 (3 CPU minutes) with falling rates, nothing drawn twice and no mean
+of weights; its calibration is that of the script.
 """
 
 import argparse
