@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from scipy.ndimage import gaussian_filter
 
 from magellon.algorithms.targets.candidates import NetworkFacts
 from magellon.algorithms.targets.fill import fill_nodes
@@ -30,13 +31,19 @@ MOST = 60
 UNFITTED = {"holes": {"alone": 0.0, "specks": -4.5}, "squares": {"alone": 1.8, "specks": 0.0}}
 """What `Calibration` says is not fitted: `alone` of the holes is 0, since the regression's offset is that of pictures without a
 lattice; the others are set by eye, `specks` on exposures within a hole, where there is none."""
+NOISE = 0.1
+"""Part of the pictures in which there is nothing."""
 WEIGHT = 0.3
 """Of the prior, so that what did not occur in the pictures keeps a sensible value."""
 
 
 def draw_sample(rng: np.random.Generator, what: str) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """A picture, and centres, sizes, visibility and kinds of what is in it."""
+    """A picture, and centres, sizes, visibility and kinds of what is in it; some are of noise alone."""
     shape = (int(rng.integers(300, 576)), int(rng.integers(300, 576)))
+    if rng.random() < NOISE:
+        grain = float(rng.choice([0.0, 1.0, 4.0]))
+        noise = gaussian_filter(rng.normal(size=shape), grain).astype(np.float32)
+        return noise, (np.zeros((0, 2)), np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64))
     if what == "holes":
         image, holes = render_holes(draw_hole_scene(rng, shape, (8, 150)))
         return image, (holes.centres, 2 * holes.radius, holes.visible, holes.kind)

@@ -9,10 +9,17 @@ MULTIPLE = 32
 """Sides of what the network looks at are multiples of this."""
 PLANES = 3
 _BLOCK = 8
+_LARGEST = 1e12
 _REACH = 4
 """Blocks on either side that make up a neighbourhood."""
 
 Floats = NDArray[np.float32]
+
+
+def bound_values(image: torch.Tensor) -> torch.Tensor:
+    """The picture (height, width) of finite values, divided by its largest where sums of its values could overflow."""
+    peak = float(image.abs().max())
+    return image / peak if peak > _LARGEST else image
 
 
 def make_planes(image: torch.Tensor) -> torch.Tensor:
