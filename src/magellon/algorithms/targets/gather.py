@@ -94,7 +94,6 @@ def gather_targets(
     Args:
         fill: adds what the picture shows where the lattice expects it.
     """
-    image = _tame(image)
     found = find_candidates(image, predict, facts)
     return arrange_targets(found, calibration, threshold, None if fill is None else partial(fill, image))
 
@@ -138,12 +137,6 @@ def settle_places(targets: Targets) -> Targets:
     points[far] = lattice.place(index[far])
     x, y = points.astype(np.float32).T
     return replace(targets, found=replace(targets.found, x=x, y=y), index=index, lattice=lattice)
-
-
-def _tame(image: torch.Tensor) -> torch.Tensor:
-    """Values that squares do not overflow; their proportions stay."""
-    highest = float(image.double().abs().max()) if image.numel() else 0.0
-    return (image.double() / highest).float() if highest > 1e8 or 0 < highest < 1e-8 else image.float()
 
 
 def _lay_on_lattice(found: Candidates, size: float) -> Targets:

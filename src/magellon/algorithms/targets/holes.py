@@ -22,7 +22,7 @@ from magellon.algorithms.targets.found import (
 )
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, score_alone, settle_places
 from magellon.algorithms.targets.kinds import KindModel, describe_looks
-from magellon.algorithms.targets.planes import bound_values
+from magellon.algorithms.targets.planes import tame_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def find_holes(
         predict: the network that `facts` describes.
         model: tells kinds better than the network alone.
     """
-    image = bound_values(image)
+    image = tame_values(image)
     targets = gather_targets(image, predict, facts, calibration, threshold, fill_nodes)
     return describe_holes(image, sort_holes(image, targets, model), facts.kinds, calibration, threshold)
 

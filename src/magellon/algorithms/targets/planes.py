@@ -9,17 +9,16 @@ MULTIPLE = 32
 """Sides of what the network looks at are multiples of this."""
 PLANES = 3
 _BLOCK = 8
-_LARGEST = 1e12
 _REACH = 4
 """Blocks on either side that make up a neighbourhood."""
 
 Floats = NDArray[np.float32]
 
 
-def bound_values(image: torch.Tensor) -> torch.Tensor:
-    """The picture (height, width) of finite values, divided by its largest where sums of its values could overflow."""
-    peak = float(image.abs().max())
-    return image / peak if peak > _LARGEST else image
+def tame_values(image: torch.Tensor) -> torch.Tensor:
+    """Values that squares and sums do not overflow; their proportions stay."""
+    highest = float(image.double().abs().max()) if image.numel() else 0.0
+    return (image.double() / highest).float() if highest > 1e8 or 0 < highest < 1e-8 else image.float()
 
 
 def make_planes(image: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from magellon.algorithms.targets.found import (
 )
 from magellon.algorithms.targets.gather import Calibration, Targets, gather_targets, settle_places
 from magellon.algorithms.targets.kinds import KindModel, describe_looks
-from magellon.algorithms.targets.planes import bound_values
+from magellon.algorithms.targets.planes import tame_values
 
 LEAST_PLACED = 6
 """Squares on a lattice that make its angle theirs."""
@@ -54,7 +54,7 @@ def find_squares(
         predict: the network that `facts` describes.
         model: tells kinds better than the network alone.
     """
-    image = bound_values(image)
+    image = tame_values(image)
     targets = gather_targets(image, predict, facts, calibration, threshold)
     if model is not None:
         targets = sort_targets(targets, model(look_at_squares(image, targets)))
