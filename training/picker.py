@@ -1,7 +1,7 @@
 """`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
 
-The network that Magellon ships was made with its default arguments, in several runs that continued each other while the later
-stages were being chosen; one run from the start was not made beside it. No field is a real one, none shows a protein of the
+The network that Magellon ships is older than the fields of now, half of which are faint: it was made with the defaults of then,
+in several runs that continued each other, and not made again. No field is a real one, none shows a protein of the
 Protein Data Bank. Its calibration was made before the picker asked in several positions. One thread; about ten minutes of
 processor time. It continues from the last checkpoint in the work folder.
 
