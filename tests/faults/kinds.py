@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 from disks import Mounted, SmallDisk
-from faketime import find_library, set_clock
+from faketime import find_library, read_clock, set_clock
 from meddler import Meddler
 from plant import POLICY, WORKERS, Plant
 
@@ -111,11 +111,16 @@ class Harm:
         return 0.0, lambda: None
 
     def jump_clock(self) -> Repair | None:
-        if find_library() is None:
+        """Other faults wait until a computing process has seen it: undone before, it would be none."""
+        if find_library() is None or read_clock(self.plant.clock):
             return None
         self.jumps = self.jumps or self.random.sample(JUMPS, len(JUMPS))
-        set_clock(self.plant.clock, self.jumps.pop())
-        return self.random.uniform(2, 5), lambda: set_clock(self.plant.clock, 0)
+        set_clock(self.plant.clock, self.jumps[-1])
+        if not self.plant.await_wrong_time(abs(self.jumps[-1]) / 2):
+            set_clock(self.plant.clock, 0)
+            return None
+        self.jumps.pop()
+        return self.random.uniform(1, 4), lambda: set_clock(self.plant.clock, 0)
 
     def restart_database(self) -> Repair | None:
         assert self.plant.cluster is not None

@@ -243,6 +243,15 @@ class Plant:
             time.sleep(0.02)
         return False
 
+    def await_wrong_time(self, seconds: float, patience: float = 4.0) -> bool:
+        """Until something is computed by a clock that is wrong by more than so much; False if that takes too long."""
+        deadline = time.monotonic() + patience
+        while (left := deadline - time.monotonic()) > 0 and self.await_work(left):
+            begun = float(self._diary.read_text().rpartition("\n")[0].splitlines()[-1].split()[0])
+            if abs(begun - time.time()) > seconds:
+                return True
+        return False
+
     def list_times(self) -> list[float]:
         """When what happened, by the clocks of the computing processes and of the server."""
         noted = [float(line.split()[0]) for line in self._diary.read_text().splitlines()]
