@@ -46,5 +46,5 @@ def test_a_turned_gain_gives_the_micrographs_that_a_right_one_gives(tmp_path: Pa
     for name in ("sim_0001.mrc", "sim_0002.mrc"):
         images = [read_mrc(Path(summary["folder"]) / "motion_correction" / name) for summary in (said, tried)]
         np.testing.assert_array_equal(*images)
-    [gain] = (Path(tried["folder"])).glob("gain_rot*_flip_*.mrc")
+    [gain] = (Path(tried["folder"])).glob("gain.*_rot*_flip_*.mrc")
     np.testing.assert_allclose(read_mrc(gain), turn(read_mrc(session / "gain.mrc"), 270, "x"))

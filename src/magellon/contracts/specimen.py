@@ -44,11 +44,12 @@ class Gain(Record):
     def turned_name(self) -> str | None:
         """File name, in the session folder, of the reference as RELION needs it; None when it can use the file as it is.
 
-        It cannot when the reference has to be turned, or is of a format that it does not read.
+        It cannot when the reference has to be turned, or is of a format that it does not read. Names of gain references hold
+        times with dots (SerialEM), and one stem may come in two formats: the whole file name stays.
         """
         if self.rotation == 0 and self.flip == "none" and self.path.suffix.lower() in {".mrc", ".tif", ".tiff", ".gain"}:
             return None
-        return f"{self.path.name.split('.')[0]}_rot{self.rotation}_flip_{self.flip}.mrc"
+        return f"{self.path.name}_rot{self.rotation}_flip_{self.flip}.mrc"
 
 
 class Movie(Record):

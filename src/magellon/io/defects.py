@@ -1,7 +1,7 @@
 """Bad detector pixels: MotionCor's lists, maps, and SerialEM's lists.
 
-Lists of rectangles and maps lie as the movie does (a TIFF map is flipped as TIFF movies are). SerialEM's lists lie as the gain
-reference beside them, so they are turned as the gain is.
+Lists of rectangles and maps lie as the movie does (a TIFF map is flipped as TIFF movies are). SerialEM's lists lie as the
+gain reference beside them once their own turn is undone, so they are turned as the gain is.
 """
 
 from pathlib import Path

@@ -1,6 +1,8 @@
 """SerialEM's lists of camera defects (`defects_*.txt`).
 
-Source: the SerialEM and IMOD manuals. Coordinates count detector pixels from 0, the first row on top.
+Source: the SerialEM and IMOD manuals. Coordinates count pixels from 0, the first row on top, of the camera's image as
+SerialEM showed it: turned by `RotationAndFlip` from how the detector is read out. Gain references lie as it is read out, and
+so does what is returned here.
 """
 
 from pathlib import Path
@@ -11,13 +13,15 @@ from numpy.typing import NDArray
 from magellon.errors import BadInput
 
 _MAX_SIZE = 1 << 16
+_LARGEST_OPERATION = 15
 
 
 def parse_serialem_defects(text: str, path: Path | str) -> NDArray[np.bool_]:
     """Read the keywords BadPixels, BadColumns, BadRows, PartialBadColumn, PartialBadRow and UsableArea.
 
     Returns:
-        (CameraSizeY, CameraSizeX), True where the detector is bad; the first row is the top one.
+        True where the detector is bad, as it is read out; the first row is the top one. (CameraSizeY, CameraSizeX), or the
+        reverse where `RotationAndFlip` is odd.
 
     Raises:
         BadInput: a value that is no whole number or lies outside the camera.
@@ -33,7 +37,16 @@ def parse_serialem_defects(text: str, path: Path | str) -> NDArray[np.bool_]:
             _mark(bad, key, values)
         except (IndexError, ValueError) as error:
             raise BadInput(f"{path}: line {number}: {key} {' '.join(map(str, values[:8]))}: {error}") from None
-    return bad
+    turns = [values[0] for key, values, _ in entries if key == "RotationAndFlip" and values]
+    return _turn_back(bad, turns[-1] if turns else 0, path)
+
+
+def _turn_back(shown: NDArray[np.bool_], operation: int, path: Path | str) -> NDArray[np.bool_]:
+    """Undo SerialEM's operation: + 4 mirrors left-right, then quarter turns counter-clockwise, then + 8 mirrors left-right."""
+    if not 0 <= operation <= _LARGEST_OPERATION:
+        raise BadInput(f"{path}: RotationAndFlip {operation} is outside 0..{_LARGEST_OPERATION}")
+    turned = np.rot90(shown[:, ::-1] if operation & 8 else shown, -(operation % 4))
+    return turned[:, ::-1] if operation & 4 else turned
 
 
 def _split(line: str, number: int, path: Path | str) -> tuple[str, list[int], int]:
@@ -43,7 +56,7 @@ def _split(line: str, number: int, path: Path | str) -> tuple[str, list[int], in
     try:
         return key, [int(word) for word in words], number
     except ValueError:
-        if key.startswith(("Bad", "Partial", "Usable", "CameraSize")):
+        if key.startswith(("Bad", "Partial", "Usable", "CameraSize", "Rotation")):
             raise BadInput(f"{path}: line {number} holds something else than whole numbers: {line[:60]!r}") from None
         return key, [], number
 

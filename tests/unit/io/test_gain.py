@@ -249,9 +249,25 @@ def test_serialem_gain_and_defects_stay_together(tmp_path: Path) -> None:
         np.testing.assert_array_equal(gain == 0, read_defects(tmp_path / "defects.txt", shape, **options))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("operation", range(8))
+def test_serialem_lists_of_a_turned_image_lie_as_the_detector(tmp_path: Path, operation: int) -> None:
+    """SerialEM's arithmetic, pixel by pixel: with 4, x runs backwards; each quarter turn takes the right edge to the top."""
+    rows, columns = np.nonzero(expect_serialem())
+    height, width = 6, 8
+    x, y = (width - 1 - columns if operation & 4 else columns), rows
+    for _ in range(operation % 4):
+        x, y, width, height = y, width - 1 - x, height, width
+    pairs = " ".join(f"{column} {row}" for column, row in zip(x, y, strict=True))
+    path = tmp_path / "defects.txt"
+    path.write_text(f"CameraSizeX {width}\nCameraSizeY {height}\nRotationAndFlip {operation}\nBadPixels {pairs}\n")
+    np.testing.assert_array_equal(read_defects(path, (6, 8)), expect_serialem()[::-1])
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("RotationAndFlip 16", r"outside 0\.\.15"),
+        ("RotationAndFlip x", "whole numbers"),
         ("BadPixels 1 2 3", "odd number"),
         ("BadPixels 8 0", "8 is outside"),
         ("BadColumns x", "whole numbers"),

@@ -63,7 +63,7 @@ class MotionCor(Backend[MotionInput, MotionCorParams, MotionOutput]):
     """Motion correction by jointly fitted smooth motion, dose weighting included."""
 
     contract, name, Params = MOTION_CORRECTION, "motioncor", MotionCorParams
-    version = 2
+    version = 3
 
     def run(self, input: MotionInput, params: MotionCorParams, context: Context) -> MotionOutput:
         movie = input.oriented_movie

@@ -286,5 +286,7 @@ def test_turned_gains_of_eer_movies_are_divided_by(tmp_path: Path) -> None:
 
 def test_gains_of_formats_that_relion_does_not_read_are_written_for_it() -> None:
     assert Gain(path=Path("x/gain.tiff")).turned_name is None
-    assert Gain(path=Path("x/gain.dm4")).turned_name == "gain_rot0_flip_none.mrc"
-    assert Gain(path=Path("x/gain.mrc.gz"), flip="x").turned_name == "gain_rot0_flip_x.mrc"
+    assert Gain(path=Path("x/gain.dm4")).turned_name == "gain.dm4_rot0_flip_none.mrc"
+    names = {Gain(path=Path(f"CountRef_2023-09-25_13.{minute}.28.dm4")).turned_name for minute in ("01", "59")}
+    assert len(names) == 2, "SerialEM's names hold times"
+    assert Gain(path=Path("x/gain.mrc.gz"), flip="x").turned_name == "gain.mrc.gz_rot0_flip_x.mrc"
