@@ -4,8 +4,13 @@ SNR is cc² / (1 - cc²) of an image with its truth, so that neither scale nor o
 a field of ice without particles: what the output holds beyond the truth, per cent of the variance of the noise that was there
 (an output equal to the truth has 0, the micrograph itself 100). Seams: the largest difference of a micrograph denoised in tiles
 of 320 px and at once.
+
+The proteins of the Protein Data Bank are looked for in the folder named by MAGELLON_STRUCTURES, and left out without one. No
+network has seen them, nor the two phantoms, which `training/denoiser.py` leaves out. With `--work FOLDER` a picture of each
+data set stays there, `micrograph_denoising/NAME.png`: the micrograph and its truth, then each output and what it took away.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.cost import Cost, measure_call, measure_command
+from benchmarks.denoising_difference import measure_difference, measure_taken, write_panels
 from benchmarks.table import Row
 from benchmarks.topaz import find_topaz
 from magellon.algorithms.denoising.blend import Blend
@@ -34,6 +40,12 @@ from magellon.simulation.spec import DetectorRanges, MotionRanges, OpticsRanges,
 from magellon.simulation.truth import MovieTruth, read_truth
 
 Image = NDArray[np.float32]
+STRUCTURES = Path(os.environ.get("MAGELLON_STRUCTURES", Path(__file__).parents[2] / "shared" / "data" / "structures"))
+SHOWN: dict[str, tuple[str | None, float]] = {
+    "asymmetric": (None, 1.2), "2xhe": ("2xhe.cif.gz", 1.0),
+    "barrel": (None, 0.9), "7cfn": ("7cfn.cif.gz", 1.0), "3jb9": ("3jb9.cif.gz", 2.0),
+}  # fmt: skip
+"""Name > file of a protein, or none for a phantom, and pixel size. The first two are those of `--quick`."""
 BANDS = ((200, 50), (50, 20), (20, 10), (10, 6))
 """Å, of the Fourier ring correlations."""
 STILL = MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0))
@@ -58,24 +70,37 @@ class Case:
 
 
 def run(work: Path, quick: bool) -> list[Row]:
-    """Two proteins; without `quick` more micrographs, larger."""
+    """A phantom and a protein; without `quick` one more of the former, two of the latter, and twice the micrographs."""
     torch.set_num_threads(1)
-    size, movies = (1024, 1) if quick else (2048, 2)
     rows = []
-    for phantom, pixel_size in (("asymmetric", 1.2), ("barrel", 0.9)):
-        spec = SessionSpec(
-            movies=movies, size=size, frames=4, exposure_per_frame=9.0, pixel_size=pixel_size, seed=31, phantom=phantom,
-            motion=STILL, optics=OpticsRanges(defocus=(8000, 25000)), camera=NO_DEFECTS, truth_images=True,
-        )  # fmt: skip
-        cases = make_cases(work.resolve() / phantom, spec)
-        ice = make_cases(work.resolve() / f"{phantom}-ice", replace(spec, movies=1, size=1024, specimen=EMPTY))
-        label = f"{movies} micrographs {size}x{size}, {phantom}, {pixel_size} Å/px, 36 e/Å², 0.8-2.5 µm, seed 31"
-        programs: dict[str, Callable[[Case, Path], Cost]] = {"magellon denoise": denoise_ours}
-        if find_topaz():
-            programs["Topaz-Denoise unet"] = denoise_topaz
-        rows.append(_row("micrograph as it is", label, cases, [case.path for case in cases], Cost(0, 0, 0), ice))
-        for name, denoise in programs.items():
-            rows.append(measure_program(name, label, (cases, ice), denoise, work.resolve() / f"{phantom}-{name.split()[0]}"))
+    for name in tuple(SHOWN)[: 2 if quick else None]:
+        file, pixel_size = SHOWN[name]
+        if file is None or (STRUCTURES / file).is_file():
+            rows += measure_specimen(work.resolve(), name, pixel_size, quick)
+    return rows
+
+
+def measure_specimen(work: Path, name: str, pixel_size: float, quick: bool) -> list[Row]:
+    """Every program on micrographs of one kind of particle and on one of ice alone."""
+    size, movies, file = 1024, 1 if quick else 2, SHOWN[name][0]
+    spec = SessionSpec(
+        movies=movies, size=size, frames=4, exposure_per_frame=9.0, pixel_size=pixel_size, seed=31,
+        motion=STILL, optics=OpticsRanges(defocus=(8000, 25000)), camera=NO_DEFECTS, truth_images=True,
+    )  # fmt: skip
+    spec = replace(spec, pdb=STRUCTURES / file) if file else replace(spec, phantom=name)
+    cases = make_cases(work / name, spec)
+    ice = make_cases(work / f"{name}-ice", replace(spec, movies=1, specimen=EMPTY))
+    label = f"{movies} micrographs {size}x{size}, {name} {cases[0].diameter:.0f} Å, {pixel_size} Å/px, 36 e/Å², 0.8-2.5 µm"
+    programs: dict[str, Callable[[Case, Path], Cost]] = {"magellon denoise": denoise_ours}
+    if find_topaz():
+        programs["Topaz-Denoise unet"] = denoise_topaz
+    rows = [_row("micrograph as it is", label, cases, [case.path for case in cases], Cost(0, 0, 0), ice)]
+    folders = [work / f"{name}-{program.split()[0]}" for program in programs]
+    for folder, (program, denoise) in zip(folders, programs.items(), strict=True):
+        rows.append(measure_program(program, label, (cases, ice), denoise, folder))
+    first = cases[0]
+    outputs = [read_mrc(folder / "particles" / f"{first.path.stem}_denoised.mrc") for folder in folders]
+    write_panels(work / f"{name}.png", read_mrc(first.path), first.exposure, outputs, pixel_size)
     return rows
 
 
@@ -142,6 +167,13 @@ def _row(
     accuracy["F1 of dog"] = pick_all(cases, outputs)
     noisy, empty = read_mrc(ice[0].path), read_mrc(ice_output or ice[0].path)
     accuracy["left on ice (% of noise)"] = 100 * measure_residue(empty, noisy, ice[0].exposure)
+    if ice_output:
+        accuracy["taken on ice (% of noise)"] = 100 * measure_taken(empty, noisy, ice[0].exposure)
+        differences = [
+            measure_difference(image, read_mrc(case.path), case.exposure, case.particles)
+            for image, case in zip(images, cases, strict=True)
+        ]
+        accuracy |= {what: float(np.mean([each[what] for each in differences])) for what in differences[0]}
     count = len(cases)
     return Row(
         "micrograph_denoising", name, label, count, cost.seconds / count, cost.cpu_seconds / count,

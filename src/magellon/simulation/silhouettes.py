@@ -5,7 +5,7 @@ points with protein's density: lumps of ellipsoids, shells, tubes, rings, flexib
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +43,12 @@ class Cloud:
     volume: float
 
 
-def make_bank(rng: np.random.Generator, pixel_size: float, shapes: int, views: int) -> list[list[Silhouette]]:
-    """So many views of each of `shapes` random shapes and of all phantoms, the latter in two sizes."""
-    bank = []
-    for name in (*phantom_names(), *phantom_names()):
+def make_bank(
+    rng: np.random.Generator, pixel_size: float, shapes: int, views: int, left_out: Sequence[str] = ()
+) -> list[list[Silhouette]]:
+    """So many views of each of `shapes` random shapes and of all phantoms but those left out, the latter in two sizes."""
+    bank, names = [], [name for name in phantom_names() if name not in left_out]
+    for name in (*names, *names):
         scale = float(rng.uniform(0.7, 1.4))
         bank.append([_project_phantom(rng, name, scale, pixel_size) for _ in range(views)])
     for _ in range(shapes):

@@ -6,15 +6,14 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.denoising.blend import Blend
+from magellon.algorithms.denoising.gate import measure_gate
 from magellon.algorithms.denoising.noise import measure_level
-from magellon.algorithms.denoising.scale import enlarge_image, plan_scale, reduce_image
+from magellon.algorithms.denoising.scale import PIXEL_SIZE, enlarge_image, enlarge_smooth, pick_fine, plan_scale, reduce_image
 from magellon.algorithms.denoising.tiles import Progress, Run, run_in_tiles
 from magellon.errors import BadInput
 
 SMALLEST_SIDE, SMALLEST_FIELD = 32, 128.0
 """Pixels, and Å."""
-FAINT = 0.02
-"""Weight of the micrograph itself beyond the network's frequencies: about what a Wiener filter gives it there."""
 COARSEST = 12.0
 """Å/px: beyond, a particle is a dot and the network has never seen such images."""
 
@@ -31,7 +30,7 @@ def denoise_image(
         blend: weighs what it says; None: it alone.
 
     Returns:
-        The same shape and units. Beyond 1/8 Å it is the micrograph, faintly.
+        The same shape and units. Beyond 1/8 Å it is the micrograph, faintly, more where there is something to see.
 
     Raises:
         BadInput: not a 2D image, too small, too coarse, constant, or with NaN or infinity.
@@ -43,8 +42,14 @@ def denoise_image(
     level = measure_level(image, scale.limit_px).rescaled(scale.pixels_kept)
     standard = level.standardise(reduced)
     predicted = run_in_tiles(standard, run, progress)
-    clean = level.restore(blend.mix(predicted, standard) if blend else predicted)
-    return enlarge_image(clean - FAINT * reduced, scale).add_(image, alpha=FAINT)
+    gate = measure_gate(predicted)
+    clean = level.restore(blend.mix(predicted, standard, gate) if blend else predicted)
+    plain, gated = (blend or Blend()).beyond
+    denoised = enlarge_image(clean, scale)
+    if pixel_size < PIXEL_SIZE:
+        weight = enlarge_smooth(gate, scale).mul_(gated).add_(plain)
+        denoised += pick_fine(image, scale, pixel_size).mul_(weight)
+    return denoised
 
 
 def check_micrograph(image: Tensor, pixel_size: float) -> None:

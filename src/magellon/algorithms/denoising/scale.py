@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.denoising.network import STRIDE
+from magellon.algorithms.fourier import rfft_frequencies
 
 PIXEL_SIZE = 4.0
 """Å, of the network: beyond 1/8 Å single pixels of a micrograph tell nothing about what lies beside them."""
 _MARGIN = 128.0
 """Å of mirror image on each side."""
+_FALL = 50.0
+"""Å²: beyond the network's scale weights fall as exp(-50 k²): to half at 1/6 Å, to a tenth at 1/4 Å."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,47 @@ def plan_scale(shape: tuple[int, int], pixel_size: float) -> Scale:
 
 def reduce_image(image: Tensor, scale: Scale) -> Tensor:
     """A micrograph (height, width) at the network's scale: (`scale.reduced`), of the same mean."""
-    sides = zip(scale.shape, scale.extended, strict=True)
-    rows, columns = (_mirror_indices(side, scale.margin, whole, image.device) for side, whole in sides)
-    return resample(image[rows][:, columns], scale.reduced)
+    return resample(_extend(image, scale), scale.reduced)
 
 
 def enlarge_image(reduced: Tensor, scale: Scale) -> Tensor:
     """The inverse: an image at the network's scale as a micrograph (height, width)."""
+    return _inside(resample(reduced, scale.extended), scale)
+
+
+def pick_fine(image: Tensor, scale: Scale, pixel_size: float) -> Tensor:
+    """What a micrograph (height, width) holds beyond the network's scale, less of it the finer it is.
+
+    Signals fall off as they do with a B factor, noise does not.
+    """
+    extended = _extend(image, scale)
+    transform = torch.fft.rfft2(extended)
+    k_row, k_column = rfft_frequencies(scale.extended, device=image.device)
+    height, width = scale.reduced
+    rows, columns = (height - 1) // 2 + 1, (width - 1) // 2 + 1
+    beyond = (k_row**2 + k_column**2) / pixel_size**2 - (0.5 / PIXEL_SIZE) ** 2
+    transform *= torch.exp(-_FALL * beyond.clamp(min=0))
+    transform[:rows, :columns] = 0
+    if rows > 1:
+        transform[1 - rows :, :columns] = 0
+    return _inside(torch.fft.irfft2(transform, s=scale.extended), scale)
+
+
+def enlarge_smooth(reduced: Tensor, scale: Scale) -> Tensor:
+    """As `enlarge_image`, by straight lines between pixels: quicker, and good enough for what varies slowly."""
+    enlarged = torch.nn.functional.interpolate(reduced[None, None], scale.extended, mode="bilinear")[0, 0]
+    return _inside(enlarged, scale)
+
+
+def _inside(extended: Tensor, scale: Scale) -> Tensor:
     (height, width), margin = scale.shape, scale.margin
-    return resample(reduced, scale.extended)[margin : margin + height, margin : margin + width].contiguous()
+    return extended[margin : margin + height, margin : margin + width].contiguous()
+
+
+def _extend(image: Tensor, scale: Scale) -> Tensor:
+    sides = zip(scale.shape, scale.extended, strict=True)
+    rows, columns = (_mirror_indices(side, scale.margin, whole, image.device) for side, whole in sides)
+    return image[rows][:, columns]
 
 
 def resample(image: Tensor, new_shape: tuple[int, int]) -> Tensor:
