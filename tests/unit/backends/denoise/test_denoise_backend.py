@@ -53,6 +53,17 @@ def test_it_comes_closer_to_the_truth(tmp_path: Path) -> None:
     assert np.median(gains) > 4
 
 
+def test_what_it_takes_away_is_the_noise(tmp_path: Path) -> None:
+    for seed in range(4):
+        pair = draw_discs(seed)
+        output = Denoise().run(as_input(tmp_path, pair.first.numpy()), DenoiseParams(), Context(workdir=tmp_path))
+        taken, particles = pair.first.numpy() - read_mrc(output.denoised.path), pair.particles.numpy()
+        assert correlate(taken, (pair.first - pair.mean).numpy()) > 0.95
+        assert taken.var() < (pair.first - pair.mean).numpy().var()
+        particles = particles - particles.mean()
+        assert -0.1 < (taken * particles).sum() / (particles**2).sum() < 0.5, "particles stay"
+
+
 def test_files_and_rules(tmp_path: Path) -> None:
     example = as_input(tmp_path, draw_discs(7).first.numpy()[:, :211])
     output = check_backend(Denoise, example, workdir=tmp_path / "out")
