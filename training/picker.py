@@ -2,8 +2,9 @@
 
 The network that Magellon ships is older than the fields of now, half of which are faint: it was made with the defaults of then,
 in several runs that continued each other, and not made again. No field is a real one, none shows a protein of the
-Protein Data Bank. Its calibration was made before the picker asked in several positions. One thread; about ten minutes of
-processor time. It continues from the last checkpoint in the work folder.
+Protein Data Bank. Its calibration is what `--calibrate` gives, which trains nothing and calibrates the network in FILE anew (40
+seconds of processor time). One thread; training takes about ten minutes of processor time. It continues from the last
+checkpoint in the work folder.
 
 More than twice the steps, on fields half of which are faint, ranked candidates of small proteins better, but were so unsure of
 faint micrographs that the default threshold missed many of them; that network is not the one shipped.
@@ -16,16 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from magellon.algorithms.picking.decoding import Calibration, find_candidates
-from magellon.algorithms.picking.evaluation import match_candidates
 from magellon.algorithms.picking.learning import Target, make_target, picker_loss, stack_targets
 from magellon.algorithms.picking.network import PickerNet
-from magellon.algorithms.picking.network_picks import apply_network
 from magellon.algorithms.picking.teaching import turn_lesson
-from magellon.algorithms.picking.view import View, normalise_view
+from magellon.algorithms.picking.view import normalise_view
 from magellon.backends.cnn_picker.backend import SHIPPED
-from magellon.backends.cnn_picker.files import write_picking_net
+from magellon.backends.cnn_picker.files import read_picking_net, write_picking_net
 from magellon.simulation.picking_scenes import PickingScene, draw_scene
+from training.picker_calibration import calibrate
 
 STEPS, BATCH, USES = 4700, 2, 4
 """Steps of so many fields; each field is used about so often, turned differently."""
@@ -34,12 +33,9 @@ RATE, WARM_UP, DECAY = 2e-3, 200, 0.25
 """Learning rate, steps until it is reached, and the part of all steps over which it falls to nothing."""
 AVERAGING = 0.999
 """The shipped weights are a running mean of the trained ones."""
-BORDER = 6
-"""Cells from the field's edge where candidates are not judged."""
 STAGES = ((0, {"faintest": 1.5, "empty": 0.05}), (300, {"faintest": 0.8, "empty": 0.1}), (800, {}), (1400, {"sparse": 0.5}))
 """From which field on what is drawn: what is easy to see, and many of it, first."""
-CALIBRATION_FIELDS, CALIBRATION_SIZE, GROUPS = 100, 192, 40
-"""Fields, cells of their sides, and groups of candidates of like logits."""
+CALIBRATION_FIELDS = 200
 SEED = 4
 
 
@@ -106,47 +102,6 @@ def train(work: Path, steps: int, pause: int) -> PickerNet:
     return net.to(memory_format=torch.contiguous_format).eval()
 
 
-def calibrate(net: PickerNet, fields: int) -> Calibration:
-    """How often candidates of a logit are particles, on fields never seen, each of which counts as much as any other."""
-    logits, hits, weights = [], [], []
-    for number in range(fields):
-        scene = draw_scene(np.random.default_rng([SEED, 1 << 41, number]), CALIBRATION_SIZE, sparse=0.5)
-        found, hit = judge(net, scene)
-        logits.append(found)
-        hits.append(hit)
-        weights.append(np.full(len(found), 1 / max(1, len(found))))
-    order = np.argsort(np.concatenate(logits), kind="stable")
-    x, y, weight = (np.concatenate(each).astype(np.float64)[order] for each in (logits, hits, weights))
-    bounds = np.searchsorted(np.cumsum(weight), np.linspace(0, weight.sum(), GROUPS + 1)[1:-1])
-    groups = [group for group in np.split(np.arange(len(x)), bounds) if len(group)]
-    middle, rate = (np.array([np.average(each[group], weights=weight[group]) for group in groups]) for each in (x, y))
-    rate = _make_rising(rate)
-    keep = np.concatenate([[True], np.diff(middle) > 1e-3])
-    return Calibration(tuple(np.round(middle[keep], 4).tolist()), tuple(np.round(rate[keep], 4).tolist()))
-
-
-def judge(net: PickerNet, scene: PickingScene) -> tuple[np.ndarray, np.ndarray]:
-    """Of the candidates that can be judged, away from the border: logit, and whether it is a particle."""
-    view = View(normalise_view(torch.from_numpy(scene.image)), (1.0, 1.0))
-    with torch.no_grad():
-        found = find_candidates(apply_network(net, view), 0.5)
-    hits, sure = match_candidates(found.positions, torch.from_numpy(scene.centres), torch.from_numpy(scene.doubtful))
-    size = len(scene.image)
-    sure &= ((found.positions > BORDER) & (found.positions < size - 1 - BORDER)).all(dim=1)
-    return found.logits[sure].numpy(), hits[sure].numpy()
-
-
-def _make_rising(values: np.ndarray) -> np.ndarray:
-    """The rising sequence nearest to values of equal weight (pool adjacent violators)."""
-    blocks: list[list[float]] = []
-    for value in values:
-        blocks.append([float(value), 1.0])
-        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
-            (mean, count), (before, number) = blocks.pop(), blocks.pop()
-            blocks.append([(mean * count + before * number) / (count + number), count + number])
-    return np.concatenate([np.full(int(count), mean) for mean, count in blocks])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.picker", description=__doc__)
     parser.add_argument("--out", type=Path, default=SHIPPED)
@@ -154,11 +109,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--pause", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--calibration-fields", type=int, default=CALIBRATION_FIELDS)
+    parser.add_argument("--calibrate", action="store_true", help="only calibrate the network of --out anew")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.work.mkdir(parents=True, exist_ok=True)
-    net = train(options.work, options.steps, options.pause)
-    calibration = calibrate(net, options.calibration_fields)
+    if options.calibrate:
+        net, _ = read_picking_net(options.out)
+    else:
+        options.work.mkdir(parents=True, exist_ok=True)
+        net = train(options.work, options.steps, options.pause)
+    calibration = calibrate(net, options.calibration_fields, SEED)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_picking_net(options.out, net, calibration)
     print(f"{options.out}: {options.out.stat().st_size} bytes; a logit of 0 means {calibration.apply(torch.zeros(1))[0]:.2f}")

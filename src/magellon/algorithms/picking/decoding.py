@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from magellon.algorithms.picking.learning import BUMP_SIGMA
+from magellon.algorithms.picking.likeness import Likeness
 from magellon.algorithms.picking.mask import grow_mask
 from magellon.algorithms.picking.network import CENTRE, DIRT, OFFSET_X, OFFSET_Y, STRIDE
 from magellon.algorithms.picking.peaks import find_maxima, suppress_neighbours
@@ -26,14 +27,25 @@ ADAPTATION = 0.5
 All the way, a micrograph in which all candidates are doubtful would lose its particles.
 """
 ROUNDS = 60
+LEAST_RESPONSE, MOST_RESPONSE, MOST_STRENGTH = -4.0, 14.0, 12.0
+"""Of likeness: what is beyond is as good as this."""
+TOP, MANY = 0.98, 20.0
+"""Quantile of the logits that tells how sure the network gets, and candidates whose likeness to each other is to be trusted."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often a maximum of a logit is a particle: straight lines between points, found on fresh simulations."""
+    """How often a maximum of a logit is a particle: straight lines between points, found on fresh simulations.
+
+    Attributes:
+        likeness: weights of what `evidence` makes of the log odds and the likeness of a candidate; none: likeness is not asked.
+        presence: weights of what `signs` says of the whole micrograph; none: there always are particles.
+    """
 
     logits: tuple[float, ...]
     probabilities: tuple[float, ...]
+    likeness: tuple[float, ...] = ()
+    presence: tuple[float, ...] = ()
 
     def apply(self, logits: Tensor) -> Tensor:
         """(n,) float64 probabilities."""
@@ -60,8 +72,22 @@ class Calibration:
             adapted = torch.sigmoid(odds + ADAPTATION * shift)
         return adapted
 
+    def refine(self, logits: Tensor, probabilities: Tensor, likeness: Likeness) -> Tensor:
+        """(n,) float64 probabilities of `score`, now that it is known how much each candidate is like the others.
+
+        Where candidates are no surer and no more like each other than those of noise, there probably are no particles at all.
+        """
+        refined = probabilities
+        if self.likeness and likeness.strength != 0:
+            weights = torch.tensor(self.likeness, dtype=torch.float64, device=probabilities.device)
+            refined = torch.sigmoid((evidence(probabilities, likeness) * weights).sum(-1))
+        if self.presence and len(logits):
+            weights = torch.tensor(self.presence, dtype=torch.float64, device=probabilities.device)
+            refined = refined * torch.sigmoid((signs(logits, probabilities, likeness) * weights).sum())
+        return refined
+
     def to_metadata(self) -> dict[str, str]:
-        return {"calibration": json.dumps({"logits": self.logits, "probabilities": self.probabilities})}
+        return {"calibration": json.dumps(asdict(self))}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
@@ -72,13 +98,35 @@ class Calibration:
         """
         try:
             values = json.loads(metadata["calibration"])
-            found = cls(tuple(map(float, values["logits"])), tuple(map(float, values["probabilities"])))
-        except (KeyError, TypeError, ValueError) as error:
+            found = cls(*(tuple(map(float, values.get(field.name, ()))) for field in fields(cls)))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"the network holds no calibration of its scores ({error!r}): it is not a picker's") from error
         rising = all(a < b for a, b in zip(found.logits, found.logits[1:], strict=False))
         if len(found.logits) < 2 or len(found.logits) != len(found.probabilities) or not rising:
             raise BadInput("the network's calibration must be at least two points of rising logits")
+        if len(found.likeness) not in (0, EVIDENCE) or len(found.presence) not in (0, SIGNS):
+            given = f"{len(found.likeness)} weights of likeness and {len(found.presence)} of presence"
+            raise BadInput(f"the network's calibration has {given}, not {EVIDENCE} and {SIGNS}")
         return found
+
+
+EVIDENCE, SIGNS = 6, 4
+"""Values that `evidence` gives for a candidate, `signs` for a micrograph."""
+
+
+def evidence(probabilities: Tensor, likeness: Likeness) -> Tensor:
+    """(n, EVIDENCE) float64, a sum of which is the log odds: of signal of strength s a response r speaks as r s - s² / 2."""
+    odds = torch.logit(probabilities.to(torch.float64).clamp(1e-3, 1 - 1e-3))
+    response = likeness.response.clamp(LEAST_RESPONSE, MOST_RESPONSE)
+    strength = torch.full_like(odds, min(max(likeness.strength, 0.0), MOST_STRENGTH))
+    return torch.stack([odds, torch.ones_like(odds), response, response * strength, strength, strength**2], dim=-1)
+
+
+def signs(logits: Tensor, probabilities: Tensor, likeness: Likeness) -> Tensor:
+    """(SIGNS,) float64, a sum of which is the log odds that a micrograph with candidates (n,), at least one, has particles."""
+    top = torch.quantile(logits.to(torch.float64), TOP).clamp(-3, 3)
+    many = (probabilities.to(torch.float64).sum() / MANY).clamp(max=1)
+    return torch.stack([torch.ones_like(top), top, many, many * min(max(likeness.strength, 0.0), 5.0)])
 
 
 @dataclass(frozen=True)

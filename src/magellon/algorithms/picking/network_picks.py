@@ -1,4 +1,4 @@
-"""Picking with the network: one view, the mean of four passes, calibrated picks."""
+"""Picking with the network: one view, the mean of four passes, likeness to the others, calibrated picks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.picking.blobs import inside_border
-from magellon.algorithms.picking.decoding import Calibration, find_candidates, find_dirt
+from magellon.algorithms.picking.decoding import Calibration, Found, find_candidates, find_dirt
+from magellon.algorithms.picking.likeness import measure_likeness
 from magellon.algorithms.picking.network import MULTIPLE, STRIDE
 from magellon.algorithms.picking.peaks import Peaks
 from magellon.algorithms.picking.turning import ROTATIONS, turn, turn_output_back
@@ -55,6 +56,22 @@ class PickingNetwork:
         """
         return cls(run, Calibration.from_metadata(metadata))
 
+    def score(self, view: View, usable: Tensor, found: Found) -> Tensor:
+        """(n,) float64 probabilities of candidates: what the network says of each, and how much it is like the others.
+
+        Args:
+            usable: (h, w) bool, where candidates were looked for.
+        """
+        return score_found(self.calibration, view, usable, found)
+
+
+def score_found(calibration: Calibration, view: View, usable: Tensor, found: Found) -> Tensor:
+    """`PickingNetwork.score`, where there is no network at hand."""
+    alone = calibration.score(found.logits)
+    if not calibration.likeness:
+        return alone
+    return calibration.refine(found.logits, alone, measure_likeness(view.channels[0], usable, found.positions, alone))
+
 
 def check_view(shape: tuple[int, int], pixel_size: float, diameter: float) -> None:
     """Refuse a diameter so small that the image would hold thousands of particles side by side.
@@ -90,9 +107,11 @@ def pick_with_network(
     per_diameter = CELLS_PER_DIAMETER / STRIDE
     inside = inside_border(shape, settings.border * per_diameter, output.device)
     found = find_candidates(output, settings.separation, usable & inside)
-    scores = network.calibration.score(found.logits)
-    chosen = scores >= settings.threshold
-    return Peaks(view.to_micrograph(found.positions[chosen]), scores[chosen]), usable
+    scores = network.score(view, usable, found)
+    scores, order = torch.sort(scores, descending=True, stable=True)
+    chosen = order[scores >= settings.threshold]
+    scores = scores[: len(chosen)]
+    return Peaks(view.to_micrograph(found.positions[chosen]), scores), usable
 
 
 def apply_network(run: Run, view: View, positions: Sequence[int] = ROTATIONS) -> Tensor:

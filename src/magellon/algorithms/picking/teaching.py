@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.parallel import single_threaded_kernels
-from magellon.algorithms.picking.decoding import Calibration, find_candidates
+from magellon.algorithms.picking.decoding import Calibration, Found, find_candidates
 from magellon.algorithms.picking.evaluation import PickingScore, match_candidates, score_candidates
 from magellon.algorithms.picking.learning import (
     Target,
@@ -24,7 +24,7 @@ from magellon.algorithms.picking.learning import (
     to_output,
 )
 from magellon.algorithms.picking.network import DIRT, MULTIPLE, STRIDE, PickerNet
-from magellon.algorithms.picking.network_picks import apply_network
+from magellon.algorithms.picking.network_picks import apply_network, score_found
 from magellon.algorithms.picking.turning import turn, turn_offset
 from magellon.algorithms.picking.view import View
 from magellon.errors import BadInput
@@ -156,9 +156,14 @@ def split_lessons(lessons: Sequence[Lesson], share: float, generator: torch.Gene
 
 def judge(net: PickerNet, calibration: Calibration, lessons: Sequence[Lesson]) -> PickingScore:
     """How well a network finds what the lessons hold."""
-    found = [_find(net, lesson) for lesson in lessons]
-    scores = torch.cat([calibration.score(logits) for logits, _ in found])
-    return score_candidates(scores, torch.cat([hits for _, hits in found]), sum(len(lesson.centres) for lesson in lessons))
+    scores, hits = [], []
+    for lesson in lessons:
+        output, found = _look(net, lesson)
+        hit, sure = match_candidates(found.positions, lesson.centres, lesson.doubtful)
+        everywhere = torch.ones(output.shape[-2:], dtype=torch.bool)
+        scores.append(score_found(calibration, lesson.view, everywhere, found)[sure])
+        hits.append(hit[sure])
+    return score_candidates(torch.cat(scores), torch.cat(hits), sum(len(lesson.centres) for lesson in lessons))
 
 
 def adjust_calibration(net: PickerNet, calibration: Calibration, lessons: Sequence[Lesson]) -> Calibration:
@@ -180,10 +185,15 @@ def adjust_calibration(net: PickerNet, calibration: Calibration, lessons: Sequen
     return replace(calibration, probabilities=tuple(round(value, 5) for value in moved.tolist()))
 
 
+def _look(net: PickerNet, lesson: Lesson) -> tuple[Tensor, Found]:
+    with torch.no_grad():
+        output = apply_network(net, lesson.view)
+    return output, find_candidates(output, 0.5)
+
+
 def _find(net: PickerNet, lesson: Lesson) -> tuple[Tensor, Tensor]:
     """Logits of the candidates, and whether each is a particle; doubtful ones left out."""
-    with torch.no_grad():
-        found = find_candidates(apply_network(net, lesson.view), 0.5)
+    _, found = _look(net, lesson)
     hits, sure = match_candidates(found.positions, lesson.centres, lesson.doubtful)
     return found.logits[sure], hits[sure]
 

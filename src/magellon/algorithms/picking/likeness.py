@@ -1,0 +1,142 @@
+"""How much each candidate is like the mean of those of its micrograph that are surely particles.
+
+The network has never seen the protein; the micrograph shows it many times. The rotational mean of the candidates, each
+weighted by how sure it is, is the kernel of a matched filter against the micrograph's own noise (Turin 1960,
+doi:10.1109/TIT.1960.1057571), whose answer is evidence that the network does not have. A candidate has no part in the mean it
+is compared with: otherwise noise would be like itself.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from magellon.algorithms.fourier import rfft_frequencies
+from magellon.algorithms.picking.field import robust_scale
+
+RADIUS = 13
+"""Cells to which the mean reaches: 0.8 diameters, so that it holds the fringes."""
+FADE = 4.0
+"""Cells over which it ends."""
+CLIP = 4.0
+"""Of the view's values: dirt weighs no more than particles."""
+RINGS = 48
+"""Per cycle and cell, over which the power of the noise is averaged."""
+LONGEST = 24.0
+"""Cells: waves longer than this are the ice's."""
+LEAST_POWER = 0.02
+NOT_NOISE = 0.3
+"""Probability of a candidate whose surroundings do not count as noise."""
+FEWEST = 3
+LEAST_WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Of the candidates of one micrograph.
+
+    Attributes:
+        response: (n,) float64, in standard deviations of what the filter gives anywhere.
+        strength: the response that sure candidates have; 0 where there are too few to make a mean of.
+    """
+
+    response: Tensor
+    strength: float
+
+
+def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabilities: Tensor) -> Likeness:
+    """Compare candidates with the mean of all the others.
+
+    Args:
+        image: (height, width), the view's first channel.
+        usable: (h, w) bool of any size, stretched over it.
+        positions: (n, 2), (y, x) in cells of the view.
+        probabilities: (n,) that each is a particle, so far.
+    """
+    weights = probabilities.to(torch.float32).square()
+    if len(weights) < FEWEST or float(weights.sum()) < LEAST_WEIGHT:
+        return Likeness(torch.zeros(len(weights), dtype=torch.float64, device=image.device), 0.0)
+    shape = (image.shape[0], image.shape[1])
+    mask = torch.nn.functional.interpolate(usable[None, None].to(torch.float32), size=shape)[0, 0]
+    image = image.clamp(-CLIP, CLIP) * mask
+    away = mask * (1 - _mark_surroundings(shape, positions[probabilities > NOT_NOISE]))
+    whitened = whiten(image, away if float(away.mean()) > 0.1 * float(mask.mean()) else mask)
+    means, sums = _fade(_over_rings(image, positions) / _RING_SIZES.to(image)), _over_rings(whitened, positions)
+    total, weight = (weights[:, None] * means).sum(0), weights.sum()
+    # The mean without the candidate itself, times the candidate.
+    own, all_ = (means * sums).sum(1), (total * sums).sum(1)
+    alone = (all_ - weights * own) / (weight - weights).clamp(min=1e-3)
+    centre, spread = robust_scale(_filter(whitened, total / weight)[mask > 0])
+    response = ((alone - centre) / max(spread, 1e-12)).to(torch.float64)
+    return Likeness(response, float((weights * response).sum() / weight))
+
+
+def whiten(image: Tensor, noise: Tensor) -> Tensor:
+    """Divide an image (height, width) by the power of its noise, found where `noise` (height, width) is 1.
+
+    Its product with a signal is then the signal's log-likelihood, but for a constant.
+    """
+    shape = (image.shape[0], image.shape[1])
+    k_row, k_column = rfft_frequencies(shape, device=image.device)
+    k = torch.sqrt(k_row**2 + k_column**2)
+    ring = (k * RINGS).round().long()
+    power = torch.fft.rfft2(image * noise).abs().square().flatten()
+    sums = torch.zeros(int(ring.max()) + 1, device=image.device).index_add_(0, ring.flatten(), power)
+    mean = sums / torch.bincount(ring.flatten()) / (noise.sum() + 1e-6)
+    fine = 1 - torch.exp(-((k * LONGEST) ** 2))
+    whitened: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) / mean[ring].clamp(min=LEAST_POWER) * fine, s=shape)
+    return whitened
+
+
+def _mark_surroundings(shape: tuple[int, int], positions: Tensor) -> Tensor:
+    """(height, width) 1 within half a diameter of the positions, 0 elsewhere."""
+    marks = torch.zeros(shape, device=positions.device)
+    cells = positions.round().long()
+    marks[cells[:, 0].clamp(0, shape[0] - 1), cells[:, 1].clamp(0, shape[1] - 1)] = 1
+    grown: Tensor = torch.nn.functional.max_pool2d(marks[None, None], 17, stride=1, padding=8)[0, 0]
+    return grown
+
+
+def _radii() -> Tensor:
+    line = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float32)
+    return torch.sqrt(line[:, None] ** 2 + line[None, :] ** 2)
+
+
+_RING_OF = _radii().round().long().flatten()
+_RING_SIZES = torch.bincount(_RING_OF)[: RADIUS + 1]
+
+
+def _over_rings(image: Tensor, positions: Tensor) -> Tensor:
+    """(n, RADIUS + 1): sums of an image over rings of one cell about positions between its cells."""
+    height, width = image.shape
+    line = torch.arange(-RADIUS, RADIUS + 1, device=image.device)
+    steps = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1)
+    places = (positions[:, None, None] + steps).flip(-1)
+    grid = (2 * (places + 0.5) / torch.tensor([width, height], device=image.device) - 1).to(torch.float32)
+    side = 2 * RADIUS + 1
+    windows = torch.nn.functional.grid_sample(
+        image[None, None], grid.reshape(1, -1, side, 2), mode="bicubic", align_corners=False
+    ).reshape(-1, side * side)
+    sums = torch.zeros(len(windows), int(_RING_OF.max()) + 1, device=image.device)
+    return sums.index_add_(1, _RING_OF.to(image.device), windows)[:, : RADIUS + 1]
+
+
+def _fade(profiles: Tensor) -> Tensor:
+    """Profiles (n, RADIUS + 1) relative to their ends, at which they fade out."""
+    distance = torch.arange(RADIUS, -1, -1, device=profiles.device)
+    return (profiles - profiles[:, -3:].mean(1, keepdim=True)) * (distance / FADE).clamp(max=1)
+
+
+def _filter(whitened: Tensor, profile: Tensor) -> Tensor:
+    """The whitened image correlated with the round image of a profile: (height, width)."""
+    radii = _radii().to(whitened.device)
+    lower = radii.long().clamp(max=RADIUS - 1)
+    part = (radii - lower).clamp(0, 1)
+    kernel = (profile[lower] * (1 - part) + profile[lower + 1] * part) * (radii <= RADIUS)
+    shape = (whitened.shape[0], whitened.shape[1])
+    canvas = torch.zeros(max(shape[0], 2 * RADIUS + 1), max(shape[1], 2 * RADIUS + 1), device=whitened.device)
+    canvas[: 2 * RADIUS + 1, : 2 * RADIUS + 1] = kernel
+    canvas = canvas.roll((-RADIUS, -RADIUS), (0, 1))
+    padded = torch.nn.functional.pad(whitened, (0, canvas.shape[1] - shape[1], 0, canvas.shape[0] - shape[0]))
+    answer: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * torch.fft.rfft2(canvas).conj(), s=padded.shape)
+    return answer[: shape[0], : shape[1]]
