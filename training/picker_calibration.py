@@ -24,6 +24,8 @@ SIZE, GROUPS = 224, 40
 """Cells of a field's sides, and groups of candidates of like logits."""
 BORDER = 6
 """Cells from the field's edge where candidates are not judged."""
+FAINTEST = 0.4
+"""Fainter fields than those of training: micrographs of small proteins are."""
 EVERY = 5
 HELD = 0.05
 """Of a field's weight: how firmly weights of likeness are held at those that change nothing."""
@@ -54,9 +56,9 @@ def calibrate(net: PickerNet, fields: int, seed: int) -> Calibration:
     rows = [signs(each.found.logits, score, like).numpy()[None] for each, score, like in asked]
     present = [np.array([float(bool(each.hits.any()))]) for each in judged]
     presence = _fit_weights(rows, present, np.zeros(rows[0].shape[1]))
-    full = [each for each in asked if bool(each[0].hits.any())]
-    rows = [evidence(score, like)[each.sure].numpy() for each, score, like in full]
-    hits = [each.hits[each.sure].numpy().astype(np.float64) for each, _, _ in full]
+    grown = [each for each in asked if not each[0].noise and bool(each[0].sure.any())]
+    rows = [evidence(score, like)[each.sure].numpy() for each, score, like in grown]
+    hits = [each.hits[each.sure].numpy().astype(np.float64) for each, _, _ in grown]
     start = np.eye(rows[0].shape[1])[0]
     return replace(calibration, likeness=_fit_weights(rows, hits, start), presence=presence)
 
@@ -69,7 +71,7 @@ def judge_field(net: PickerNet, number: int, seed: int) -> Judged:
         centres = doubtful = torch.zeros(0, 2, dtype=torch.float64)
         view = _draw_noise(rng)
     else:
-        scene = draw_scene(rng, SIZE, empty=1.0 if number % EVERY == 0 else 0.0, sparse=0.5)
+        scene = draw_scene(rng, SIZE, FAINTEST, empty=1.0 if number % EVERY == 0 else 0.0, sparse=0.5)
         centres, doubtful = torch.from_numpy(scene.centres), torch.from_numpy(scene.doubtful)
         view = View(normalise_view(torch.from_numpy(scene.image)), (1.0, 1.0))
     settings = NetworkSettings()

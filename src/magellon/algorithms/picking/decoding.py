@@ -29,6 +29,8 @@ All the way, a micrograph in which all candidates are doubtful would lose its pa
 ROUNDS = 60
 LEAST_RESPONSE, MOST_RESPONSE, MOST_STRENGTH = -4.0, 14.0, 12.0
 """Of likeness: what is beyond is as good as this."""
+DOUBT = 3
+"""Power at which a micrograph doubts its candidates where it more probably has no particles."""
 TOP, MANY = 0.98, 20.0
 """Quantile of the logits that tells how sure the network gets, and candidates whose likeness to each other is to be trusted."""
 
@@ -83,7 +85,9 @@ class Calibration:
             refined = torch.sigmoid((evidence(probabilities, likeness) * weights).sum(-1))
         if self.presence and len(logits):
             weights = torch.tensor(self.presence, dtype=torch.float64, device=probabilities.device)
-            refined = refined * torch.sigmoid((signs(logits, probabilities, likeness) * weights).sum())
+            # Where particles are more probable than none, each candidate is judged as it is; elsewhere it is soon doubted.
+            present = torch.sigmoid((signs(logits, probabilities, likeness) * weights).sum())
+            refined = refined * (2 * present).clamp(max=1) ** DOUBT
         return refined
 
     def to_metadata(self) -> dict[str, str]:

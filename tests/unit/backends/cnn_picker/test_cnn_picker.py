@@ -73,6 +73,17 @@ def test_finds_the_particles_and_little_else(tmp_path: Path) -> None:
     assert np.sqrt(squares / right) < 0.05
 
 
+def test_in_noise_alone_nothing_is_picked(tmp_path: Path) -> None:
+    for seed, diameter in ((1, 100.0), (2, 180.0), (3, 250.0)):
+        image = np.random.default_rng(seed).normal(size=(640, 640)).astype(np.float32)
+        write_mrc(tmp_path / "noise.mrc", image, 2.0)
+        example = PickingInput(
+            micrograph=Micrograph(name="noise", path=tmp_path / "noise.mrc", pixel_size=2.0, shape=(640, 640))
+        )
+        output = CnnPicker().run(example, CnnParams(diameter=diameter), Context(workdir=tmp_path))
+        assert output.picks.count <= 1
+
+
 def test_a_crystal_is_left_out_and_says_so(tmp_path: Path) -> None:
     example, points = write_balls(tmp_path / "m1.mrc", 6, crystal=True)
     output = CnnPicker().run(example, CnnParams(), Context(workdir=tmp_path))
