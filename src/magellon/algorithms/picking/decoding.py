@@ -29,6 +29,8 @@ All the way, a micrograph in which all candidates are doubtful would lose its pa
 ROUNDS = 60
 LEAST_RESPONSE, MOST_RESPONSE, MOST_STRENGTH = -4.0, 14.0, 12.0
 """Of likeness: what is beyond is as good as this."""
+CLEAR = 8.0
+"""Strength beyond which the network alone tells particles: few of the calibration's fields are as clear."""
 DOUBT = 3
 """Power at which a micrograph doubts its candidates where it more probably has no particles."""
 TOP, MANY = 0.98, 20.0
@@ -80,7 +82,7 @@ class Calibration:
         Where candidates are no surer and no more like each other than those of noise, there probably are no particles at all.
         """
         refined = probabilities
-        if self.likeness and likeness.strength != 0:
+        if self.likeness and 0 < likeness.strength < CLEAR:
             weights = torch.tensor(self.likeness, dtype=torch.float64, device=probabilities.device)
             refined = torch.sigmoid((evidence(probabilities, likeness) * weights).sum(-1))
         if self.presence and len(logits):
