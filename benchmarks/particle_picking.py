@@ -14,7 +14,7 @@ thresholds, and of Topaz's two scales the better one (Topaz and dog in earlier r
 | Topaz resnet16_u64, pretrained | 0.837/0.821/0.816 | 0.77/0.76/0.73 | 0.91/0.89/0.93 | 10.2/11.4/18.3 Å | 16.2/12.7/7.5 |
 | dog, diameter given | 0.870/0.913/0.965 | 0.83/0.88/0.98 | 0.91/0.95/0.95 | 12.6/10.3/12.0 Å | 0.69/0.81/0.41 |
 
-On phantoms, cnn and dog with the diameter given: F1 0.978 and 0.976 (asymmetric, 191 Å), 0.966 and 0.976 (shell, 131 Å),
+On phantoms, cnn and dog with the diameter given: F1 0.978 and 0.976 (asymmetric, 191 Å), 0.963 and 0.976 (shell, 131 Å),
 0.883 and 0.060 (rod, 243 Å), 0.972 and 0.941 (barrel, 183 Å); four micrographs each.
 
 So the network is ahead of Topaz everywhere and above 0.97 on the large protein, but not on the small ones, where it is level
