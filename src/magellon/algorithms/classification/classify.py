@@ -6,6 +6,7 @@ No class has a prior because it is large; while classes form, those that take fa
 them (`balance`).
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,13 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.classification.balance import balance_classes
-from magellon.algorithms.classification.limits import advance_limit, first_shells, ring_correlations, shown_limits
+from magellon.algorithms.classification.limits import (
+    advance_limit,
+    first_shells,
+    measure_proof,
+    ring_correlations,
+    shown_limits,
+)
 from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.records import Classification, Settings, Start, Voice
 from magellon.algorithms.classification.rounds import Geometry, Model, RoundResult, run_round, update_references
@@ -158,4 +165,5 @@ def _finish(poses: Poses, model: Model, result: RoundResult, geometry: Geometry,
         first,
         ring_correlations(result.averages),
         disc,
+        math.inf if aligned > first else measure_proof(result.averages, aligned, geometry.area),
     )

@@ -23,6 +23,8 @@ _SIGMAS = 3.0
 _SHOWN = 0.5
 """Correlation of a class, over two shells, down to which details count as shown."""
 _WINDOW = 2
+_PROVING = 4
+"""Shells beyond the aligned ones that together prove that there is more than was aligned."""
 _STEP = 2
 """Shells gained in a round at most."""
 
@@ -57,6 +59,28 @@ def advance_limit(limit: int, averages: FoldAverages, area: float, bounds: tuple
             break
         advanced += 1
     return max(bounds[0], min(advanced, bounds[1]))
+
+
+def measure_proof(averages: FoldAverages, aligned: int, area: float) -> float:
+    """Standard deviations by which the halves of all classes together agree where the alignment knew nothing; noise: 0 +- 1.
+
+    Infinite where there is nothing beyond that could be looked at.
+
+    Args:
+        aligned: shells that particles were compared in.
+        area: fraction of the box inside the mask.
+    """
+    first = aligned + unmixed_distance(area)
+    shells = slice(first, first + _PROVING)
+    counts = averages.disc.counts[shells]
+    if not float(counts.sum()):
+        return math.inf
+    cross, power, other = (sums[:, shells].sum(1) for sums in correlate_halves(averages))
+    norm = (power * other).sqrt()
+    correlation = torch.where(norm > 0, cross / norm.clamp(min=1e-20), torch.zeros_like(cross))
+    share = averages.occupancy / averages.occupancy.sum().clamp(min=1e-12)
+    independent = 2 * area * float(counts.sum()) / float((share**2).sum().clamp(min=1e-12))
+    return float((share * correlation).sum()) * math.sqrt(independent)
 
 
 def shown_limits(averages: FoldAverages, bounds: tuple[int, int]) -> Tensor:

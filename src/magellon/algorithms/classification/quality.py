@@ -28,6 +28,12 @@ _NOISE_ERROR = 0.08
 """How well the level of the noise is known, as a fraction: neighbours in the surroundings it is measured in raise it.
 
 Chosen on one simulated session, in which neighbours cover much of each box."""
+_PICKED, _UNPROVEN = 11.0, 15.0
+"""Gain that a class of noise picked by a template may reach: where the run has proven detail, and where it has not.
+
+Picks are the best of thousands of places, and alignment finds a little more: 4.5 to 5 standard deviations, 10 to 12.7 seen."""
+_PROOF = 3.0
+"""Standard deviations at which halves agree where the alignment knew nothing; those of noise are 0 +- 1."""
 _MANY = 100
 """Particles from which on classes of up to three are junk."""
 _BETTER_THAN = 4.0
@@ -48,10 +54,14 @@ class Evidence:
     """(N,) from `measure_signal`."""
     coefficients: Tensor
     """(N,) independent complex coefficients both are sums over."""
+    taken: Tensor
+    """(N,) those of them in shells that were not aligned from the start."""
     resolution: Tensor
     """(K,) Å."""
     pixel_size: AngstromPerPixel
     diameter: Angstrom
+    proof: float
+    """Standard deviations by which all halves agree beyond what was aligned; infinite where shells were taken."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +97,18 @@ def judge(evidence: Evidence) -> Judgement:
     count = torch.bincount(e.klass, minlength=len(e.averages))
     gain, signal, variance = (_class_means(values, e.klass, count) for values in (e.gain, e.signal, e.coefficients))
     weak = _step(8.5 - gain, 0.6)
+    # Noise that a template has picked never agrees in what neither template nor alignment knew.
+    worth = _UNPROVEN + (_PICKED - _UNPROVEN) * float(_step(torch.tensor(e.proof - _PROOF), 0.3))
     # A class of few particles, whose signal is known to sqrt(coefficients / particles) only, has the benefit of the doubt where
     # most particles are in sound classes.
     unsure = _NOISE_ERROR * variance
-    sound = float(((gain < signal) & (gain > 8.5)).float() @ count.float()) / max(len(e.klass), 1)
+    # Shells were taken as halves agreed in them: the noise's level, being off by little in each of many, is no witness against.
+    signal = signal + _NOISE_ERROR * _class_means(e.taken, e.klass, count)
+    sound = float(((gain < signal) & (gain > worth)).float() @ count.float()) / max(len(e.klass), 1)
     doubt = sound * (variance / count.clamp(min=1)).sqrt()
     overfitted = _step(gain / (signal + unsure + doubt).clamp(min=1.0) - 1.02, 0.05)
     # Boxes picked by a template hold 4 to 4.5 standard deviations of it: a true signal, but only of what was looked for.
-    picked = _step(11.0 - torch.minimum(gain, signal + doubt), 0.6)
+    picked = _step(worth - torch.minimum(gain, signal + doubt), 0.6)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
     # So few of so many say nothing by agreeing with each other.
     least = 3 if len(e.klass) >= _MANY else 0

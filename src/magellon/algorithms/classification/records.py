@@ -51,6 +51,8 @@ class Classification:
     correlation: Tensor
     """(K, shells + 1) of the halves. Biased by the common alignment up to each class's limit; beyond it, not."""
     disc: Disc
+    proof: float
+    """Standard deviations by which all halves agree beyond `aligned`; infinite where shells were taken."""
 
 
 @dataclass(frozen=True)

@@ -65,15 +65,22 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
     resolution = torch.where(limits > found.first, extent / limits, nothing)
     averages = draw_images(found.averages.cpu()[order], found.disc.to("cpu"), plan.box.size)
     disc = plan.disc.to("cpu")
-    signal, coefficients = measure_signal(
-        data.power,
-        data.noise[data.group],
-        disc.counts,
-        torch.full_like(klass, found.aligned),
-        float((plan.box.mask() ** 2).mean()),
+    noise, let_through = data.noise[data.group], float((plan.box.mask() ** 2).mean())
+    (signal, coefficients), (_, given) = (
+        measure_signal(data.power, noise, disc.counts, torch.full_like(klass, shells), let_through)
+        for shells in (found.aligned, min(found.first, found.aligned))
     )
     evidence = Evidence(
-        averages, klass, found.poses.gain, signal, coefficients, resolution.float(), plan.box.pixel_size, plan.diameter
+        averages,
+        klass,
+        found.poses.gain,
+        signal,
+        coefficients,
+        coefficients - given,
+        resolution.float(),
+        plan.box.pixel_size,
+        plan.diameter,
+        found.proof,
     )
     judged = judge(evidence)
     # Noise aligned to a reference agrees in what the reference holds.

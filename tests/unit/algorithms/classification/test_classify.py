@@ -6,7 +6,7 @@ from magellon.algorithms.classification.autoencoder import cluster, embed_images
 from magellon.algorithms.classification.averages import FoldAverages, filter_averages
 from magellon.algorithms.classification.classify import classify
 from magellon.algorithms.classification.disc import make_disc
-from magellon.algorithms.classification.limits import advance_limit, first_shells, shown_limits
+from magellon.algorithms.classification.limits import advance_limit, first_shells, measure_proof, shown_limits
 from magellon.algorithms.classification.particles import ParticleData
 from magellon.algorithms.classification.preparation import Box, Optics, prepare_particles
 from magellon.algorithms.classification.records import Settings
@@ -41,6 +41,13 @@ def test_classes_that_agree_weakly_take_a_shell_together() -> None:
     averages, many = make_averages(12, signal=0.35), make_averages(12, classes=20, signal=0.35)
     assert advance_limit(3, averages, 0.5, (3, 12)) == 3
     assert advance_limit(3, many, 0.5, (3, 12)) == 5
+
+
+def test_halves_prove_what_the_alignment_did_not_know_and_noise_proves_nothing() -> None:
+    assert measure_proof(make_averages(12, classes=20, signal=0.35), 5, 0.5) > 5
+    # Full area: all coefficients are independent, and twenty classes of noise are within two standard deviations.
+    assert abs(measure_proof(make_averages(5, classes=20), 5, 1.0)) < 2
+    assert measure_proof(make_averages(12), 12, 0.5) == float("inf")
 
 
 def test_each_class_shows_what_its_own_halves_agree_in() -> None:

@@ -19,7 +19,9 @@ def protein() -> torch.Tensor:
     return blob(-6, 2, 4.0) + blob(5, -3, 5.0) + blob(3, 8, 3.0)
 
 
-def make_evidence(*classes: tuple[torch.Tensor, float, float, int], diameter: float = DIAMETER) -> Evidence:
+def make_evidence(
+    *classes: tuple[torch.Tensor, float, float, int], diameter: float = DIAMETER, proof: float = 10.0
+) -> Evidence:
     """Classes of (average, mean gain, mean signal, count)."""
     generator = torch.Generator().manual_seed(1)
 
@@ -34,9 +36,11 @@ def make_evidence(*classes: tuple[torch.Tensor, float, float, int], diameter: fl
         torch.cat([draw(gain, count) for _, gain, _, count in classes]),
         torch.cat([signal + 10 * torch.randn(count, generator=generator) for _, _, signal, count in classes]),
         torch.full((sum(counts),), 120.0),
+        torch.zeros(sum(counts)),
         torch.full((len(classes),), 15.0),
         PIXEL,
         diameter,
+        proof,
     )
 
 
@@ -52,6 +56,23 @@ def test_particles_are_kept_and_noise_is_not() -> None:
     assert found.quality[1:3].max() < 0.05
     assert found.particle_junk[:200].lt(0.5).float().mean() > 0.95
     assert found.particle_junk[200:700].min() > 0.5
+
+
+def test_weak_classes_count_only_where_the_run_has_shown_more_than_was_aligned() -> None:
+    """As noise does that a template has picked: it holds what was looked for, explains it, and agrees in nothing else."""
+    for proof, kept in ((8.0, True), (0.5, False), (-2.0, False)):
+        found = judge(make_evidence((protein(), 13, 18, 80), (protein(), 12.5, 17, 60), proof=proof))
+        assert (found.class_junk < 0.5).all() if kept else (found.class_junk > 0.9).all()
+        strong = judge(make_evidence((protein(), 25, 38, 200), proof=proof))
+        assert strong.class_junk[0] < 0.1
+
+
+def test_many_shells_that_were_taken_are_no_sign_of_overfitting() -> None:
+    """The level of the noise, 8 % too high in each, hides the signal, of which halves have shown that it is there."""
+    evidence = make_evidence((protein(), 38, 3, 100), (protein(), 33, 6, 60))
+    many, count = torch.full_like(evidence.gain, 400.0), torch.zeros_like(evidence.gain)
+    assert judge(replace(evidence, coefficients=many, taken=many - 80)).class_junk.max() < 0.1
+    assert judge(replace(evidence, coefficients=many, taken=count)).class_junk[0] > 0.9
 
 
 def test_nothing_but_noise_leaves_nothing() -> None:
