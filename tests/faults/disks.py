@@ -58,7 +58,11 @@ class SmallDisk:
                 file.flush()
 
     def set_writable(self, writable: bool) -> bool:
-        return mount("-o", f"remount,{'rw' if writable else 'ro'}", str(self.results.source))
+        """The disk; and the results where they are seen, which were perhaps mounted while it could only be read."""
+        done = mount("-o", f"remount,{'rw' if writable else 'ro'}", str(self.results.source))
+        if writable:
+            mount("-o", "remount,bind,rw", str(self.results.place))  # fails while they are gone, and is not needed then
+        return done
 
     def clear(self) -> None:
         """As it was before it was filled."""

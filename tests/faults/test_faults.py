@@ -105,6 +105,7 @@ def disturb(plant: Plant, kinds: tuple[str, ...], seed: int, number: int) -> Cou
             kind = deck.pop()
             repair = getattr(harm, kind)()
             if repair is None:
+                deck = deck or chance.sample(kinds, len(kinds))  # alone it would wait for what only others may bring about
                 deck.insert(chance.randrange(len(deck) + 1), kind)  # not now
             else:
                 done[kind] += 1
