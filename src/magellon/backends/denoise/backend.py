@@ -18,7 +18,7 @@ class DenoiseParams(Params):
 
 
 class Denoise(Backend[DenoisingInput, DenoiseParams, DenoisingOutput]):
-    """A small network trained noise to noise, at 4 Å/px whatever the micrograph's pixels; a fraction of a second."""
+    """A small network trained noise to noise, at 4 Å/px whatever the micrograph's pixels; seconds for a large one."""
 
     contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 2, DenoiseParams
 
