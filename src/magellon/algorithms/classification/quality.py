@@ -18,12 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from magellon.algorithms.classification.emptiness import find_empty, mean_by_class
 from magellon.units import Angstrom, AngstromPerPixel
 
-_NOISE_GAIN, _NOISE_SPREAD = 5.5, 2.3
-"""Mean and standard deviation of the gain of boxes without any particle among classes of particles."""
-_EMPTY = 0.15
-"""Prior probability that a box is empty."""
 _NOISE_ERROR = 0.08
 """How well the level of the noise is known, as a fraction: neighbours in the surroundings it is measured in raise it.
 
@@ -34,8 +31,8 @@ _PICKED, _UNPROVEN = 11.0, 15.0
 Picks are the best of thousands of places, and alignment finds a little more: 4.5 to 5 standard deviations, 10 to 12.7 seen."""
 _PROOF = 3.0
 """Standard deviations at which halves agree where the alignment knew nothing; those of noise are 0 +- 1."""
-_MANY = 100
-"""Particles from which on classes of up to three are junk."""
+_READABLE = 2.0
+"""Signal over noise in a class average at which its halves agree by one half: the least that is called shown."""
 _BETTER_THAN = 4.0
 """A class that shows details of no more than this part of its diameter has quality 0."""
 
@@ -94,8 +91,14 @@ def measure_signal(power: Tensor, noise: Tensor, counts: Tensor, shells: Tensor,
 def judge(evidence: Evidence) -> Judgement:
     """Judge classes and particles. Empty classes are junk."""
     e = evidence
-    count = torch.bincount(e.klass, minlength=len(e.averages))
-    gain, signal, variance = (_class_means(values, e.klass, count) for values in (e.gain, e.signal, e.coefficients))
+    classes = len(e.averages)
+    count = torch.bincount(e.klass, minlength=classes)
+    # A class of weak particles that drew empty boxes, too, is judged by its particles.
+    empty = find_empty(e.gain, e.klass, classes)
+    gain = empty.typical
+    signal, variance, taken = (
+        mean_by_class(values, e.klass, classes, 1 - empty.chance) for values in (e.signal, e.coefficients, e.taken)
+    )
     weak = _step(8.5 - gain, 0.6)
     # Noise that a template has picked never agrees in what neither template nor alignment knew.
     worth = _UNPROVEN + (_PICKED - _UNPROVEN) * float(_step(torch.tensor(e.proof - _PROOF), 0.3))
@@ -103,20 +106,22 @@ def judge(evidence: Evidence) -> Judgement:
     # most particles are in sound classes.
     unsure = _NOISE_ERROR * variance
     # Shells were taken as halves agreed in them: the noise's level, being off by little in each of many, is no witness against.
-    signal = signal + _NOISE_ERROR * _class_means(e.taken, e.klass, count)
+    signal = signal + _NOISE_ERROR * taken
     sound = float(((gain < signal) & (gain > worth)).float() @ count.float()) / max(len(e.klass), 1)
     doubt = sound * (variance / count.clamp(min=1)).sqrt()
     overfitted = _step(gain / (signal + unsure + doubt).clamp(min=1.0) - 1.02, 0.05)
     # Boxes picked by a template hold 4 to 4.5 standard deviations of it: a true signal, but only of what was looked for.
     picked = _step(worth - torch.minimum(gain, signal + doubt), 0.6)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
-    # So few of so many say nothing by agreeing with each other.
-    least = 3 if len(e.klass) >= _MANY else 0
-    class_junk = _any_of(weak, overfitted, picked, *looks, (count <= least).to(weak))
-    own = _any_of(_empty_boxes(e), _unexplained(e, class_junk))
-    spoiled = _step(_class_means(own, e.klass, count) - 0.6, 0.06)
-    class_junk = _any_of(class_junk, spoiled)
+    # What a few particles have in common cannot be seen in their average.
+    faint = _step(_READABLE - _signal_to_noise(e, torch.minimum(gain, signal + doubt)), 0.2)
     detail = (e.diameter / e.resolution.clamp(min=1e-6) - _BETTER_THAN).clamp(min=0)
+    # Nor have those much in common whose halves differ in the very shells that the classes together showed.
+    blank = (detail == 0) & (e.taken > 0).any()
+    class_junk = _any_of(weak, overfitted, picked, *looks, faint, blank.to(weak))
+    own = _any_of(empty.chance, _unexplained(e, class_junk))
+    spoiled = _step(mean_by_class(own, e.klass, classes) - 0.6, 0.06)
+    class_junk = _any_of(class_junk, spoiled)
     quality = (1 - class_junk) * (1 - torch.exp(-detail / 5))
     return Judgement(class_junk, quality, _any_of(own, class_junk[e.klass]))
 
@@ -149,15 +154,10 @@ def judge_averages(
     return dark, cut, _step(top / max(usual_top, 1e-12) - 3.2, 0.25) * fair.any()
 
 
-def _empty_boxes(e: Evidence) -> Tensor:
-    """(N,) probability that a box holds nothing, its gain being that of noise rather than that of its class."""
-    typical = _class_medians(e.gain, e.klass, len(e.averages)).clamp(min=_NOISE_GAIN)[e.klass]
-    spread = (2 * typical + (0.35 * typical) ** 2).sqrt()
-    noise = _EMPTY * _normal(e.gain, torch.full_like(e.gain, _NOISE_GAIN), torch.full_like(e.gain, _NOISE_SPREAD))
-    particle = (1 - _EMPTY) * _normal(e.gain, typical, spread)
-    chance = noise / (noise + particle).clamp(min=1e-30)
-    # Far below what noise reaches both densities vanish, and a box is empty all the same.
-    return torch.where(e.gain < _NOISE_GAIN, torch.maximum(chance, _step(_NOISE_GAIN - 1 - e.gain, 0.7)), chance)
+def _signal_to_noise(e: Evidence, explained: Tensor) -> Tensor:
+    """(K,) power of the signal over that of the noise in each coefficient of the class averages, where all are compared."""
+    first = mean_by_class(e.coefficients - e.taken, e.klass, len(explained))
+    return explained * torch.bincount(e.klass, minlength=len(explained)) / first.clamp(min=1)
 
 
 def _unexplained(e: Evidence, class_junk: Tensor) -> Tensor:
@@ -183,18 +183,6 @@ def _any_of(*chances: Tensor) -> Tensor:
     for chance in chances:
         result = result * (1 - chance)
     return 1 - result
-
-
-def _normal(value: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    return torch.exp(-0.5 * ((value - mean) / spread) ** 2) / spread
-
-
-def _class_means(values: Tensor, klass: Tensor, count: Tensor) -> Tensor:
-    """(K,); 0 for an empty class."""
-    order = torch.argsort(klass, stable=True)
-    ends = count.cumsum(0)
-    sums = torch.cat([torch.zeros(1, dtype=torch.float64, device=values.device), values[order].double().cumsum(0)])
-    return ((sums[ends] - sums[ends - count]) / count.clamp(min=1)).to(values)
 
 
 def _class_medians(values: Tensor, klass: Tensor, classes: int) -> Tensor:

@@ -94,6 +94,42 @@ def test_empty_boxes_and_crowded_boxes_are_found_in_good_classes() -> None:
     assert found.particle_junk[60:].lt(0.5).float().mean() > 0.95
 
 
+def test_a_class_of_weak_particles_is_not_lost_for_the_empty_boxes_it_drew() -> None:
+    """Its mean gain is below that of a class of picked noise; that of its particles is not."""
+    evidence = make_evidence((protein(), 26, 40, 400), (protein(), 13, 24, 120))
+    empty = 5.5 + 2.3 * torch.randn(60, generator=torch.Generator().manual_seed(5))
+    found = judge(
+        replace(
+            evidence,
+            klass=torch.cat([evidence.klass, torch.ones(60, dtype=torch.long)]),
+            gain=torch.cat([evidence.gain, empty]),
+            signal=torch.cat([evidence.signal, 10 * torch.randn(60, generator=torch.Generator().manual_seed(6))]),
+            coefficients=torch.full((580,), 120.0),
+            taken=torch.zeros(580),
+        )
+    )
+    assert found.class_junk.max() < 0.3
+    assert found.particle_junk[400:520].lt(0.5).float().mean() > 0.75
+    assert found.particle_junk[520:].gt(0.5).float().mean() > 0.75
+
+
+def test_a_class_of_so_few_that_their_average_shows_nothing_is_junk() -> None:
+    """Signal over noise of an average: particles times what each explains, over the coefficients that are compared."""
+    found = judge(make_evidence((protein(), 26, 40, 400), (protein(), 26, 40, 4), (protein(), 26, 40, 20)))
+    assert found.class_junk[1] > 0.9
+    assert found.class_junk[[0, 2]].max() < 0.1
+    assert found.particle_junk[400:404].min() > 0.9
+
+
+def test_a_class_that_shows_nothing_is_junk_where_others_show_something() -> None:
+    evidence = make_evidence((protein(), 26, 40, 400), (protein(), 26, 40, 60))
+    evidence = replace(evidence, resolution=torch.tensor([15.0, DIAMETER / 4]))
+    shown = judge(replace(evidence, taken=torch.full_like(evidence.gain, 30.0)))
+    assert (shown.class_junk < 0.5).tolist() == [True, False]
+    assert shown.quality[0] > 0.3
+    assert (judge(evidence).class_junk < 0.1).all()  # Nothing was shown by any class but for its strength.
+
+
 def test_averages_that_are_cut_dark_or_far_too_dense_are_junk() -> None:
     film = (torch.arange(BOX)[:, None] > 36).float().expand(BOX, BOX) * ((blob(0, 0, 100) > 0) * 1.0)
     pictures = torch.stack([protein(), protein().flip(0), film, protein() - 1.5 * blob(8, 12), 6 * blob(0, 0)])
