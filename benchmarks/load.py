@@ -52,12 +52,14 @@ class Pace:
     """How fast a job runs, and how long it is watched."""
 
     task_seconds: float
+    people_seconds: float
+    """Then people leave."""
     most_seconds: float = float("inf")
 
 
-FULL_SPEED = Pace(0.0)
-"""As fast as the engine can: the machine has nothing left for anybody else."""
-BUSY_SITE = Pace(0.25, 90.0)
+FULL_SPEED = Pace(0.0, 90.0)
+"""As fast as the engine can, or wants to while people look."""
+BUSY_SITE = Pace(0.25, 90.0, 90.0)
 """Sixty tasks a second or so: 20 microscopes of 1,000 movies an hour, ten steps each."""
 
 
@@ -70,6 +72,8 @@ class Watched:
     submitting: tuple[float, float] = (0.0, 0.0)
     """Between these moments the session came in, seconds since 1970."""
     seconds: float = 0.0
+    left: tuple[float, int] = (0.0, 0)
+    """When people left, in seconds since 1970, and how many tasks were completed then."""
     cpu: dict[str, float] = field(default_factory=dict)
     memory: list[float] = field(default_factory=list)
     """The server's resident megabytes, every second."""
@@ -127,13 +131,18 @@ async def watch_load(folder: Path, load: Load, pace: Pace) -> Watched:
             job = int(await ask_server(client, "api.submit", submission.model_dump_json().encode()))
             watched.submitting = (start, time.time())
             server = _find_server()
-            leave_at = time.time() + pace.most_seconds
-            while time.time() < leave_at and not await asyncio.to_thread(is_done, home, job, load):
+            began = time.time()
+            while time.time() < began + pace.most_seconds and not await asyncio.to_thread(is_done, home, job, load):
                 watched.memory.append(server.memory_info().rss / 2**20)
+                if clients.poll() is None and time.time() > began + pace.people_seconds:
+                    await asyncio.to_thread(clients.communicate)
+                    watched.left = (time.time(), await asyncio.to_thread(count_completed, home, job))
                 await asyncio.sleep(1.0)
             after = measure_processes()
             watched.cpu = {kind: after[kind] - before[kind] for kind in after}
-            clients.communicate()
+            if clients.poll() is None:
+                clients.communicate()
+                watched.left = (time.time(), await asyncio.to_thread(count_completed, home, job))
             workers.terminate()
             watched.costs = await asyncio.to_thread(cost_pages, opened, server)
         finally:
@@ -141,8 +150,8 @@ async def watch_load(folder: Path, load: Load, pace: Pace) -> Watched:
             workers.kill()
             workers.wait()
             await client.close()
-    began, ended = read_times(home, job)
-    watched.seconds, watched.completed = ended - began, await asyncio.to_thread(count_completed, home, job)
+    first, last = read_times(home, job)
+    watched.seconds, watched.completed = last - first, await asyncio.to_thread(count_completed, home, job)
     said = json.loads(report.read_text())
     watched.answers, watched.events = [tuple(each) for each in said["answers"]], said["events"]
     return watched
@@ -201,8 +210,12 @@ def summarise(watched: Watched) -> dict[str, float]:
     pages = [took for _, page, _, took in asked if page != PROBE]
     probes = [(moment, took) for moment, page, _, took in asked if page == PROBE]
     memory = watched.memory or [0.0]
+    left, done = watched.left
+    later = entered + watched.seconds - left
     return {
         "tasks/s": watched.completed / watched.seconds,
+        "while people look": done / (left - entered),
+        "afterwards": (watched.completed - done) / later if later > 1.0 else 0.0,
         "answers": float(len(pages)),
         "not 200": float(sum(status != 200 for moment, _, status, _ in asked if moment > entered)),
         "p50 (ms)": _rank(pages, 0.5),

@@ -26,7 +26,8 @@ from magellon.platform.bus.streams import (
 )
 from magellon.platform.server import reconciling
 from magellon.platform.server.advancing import advance_found, find_items
-from magellon.platform.server.book import Book
+from magellon.platform.server.book import Book, JobFacts
+from magellon.platform.server.courtesy import Courtesy
 from magellon.platform.server.events import Event, enter_events, read_events
 from magellon.platform.server.linking import Linker
 from magellon.platform.server.links import list_task_links, relink_folder
@@ -49,6 +50,8 @@ _AT_A_TIME = 128
 """Reports entered in one transaction, so that nobody waits long for the loop."""
 _PACE = 0.03
 """Seconds between two batches: a transaction costs much the same for two reports and for a hundred."""
+_GENTLE_PACE = 0.15
+"""While people wait for pages."""
 _QUIET = 0.3
 """Seconds without an event after which the ledger counts as up to date at the start."""
 
@@ -63,6 +66,7 @@ class Dispatcher:
         self.book = book
         self.client = client
         self.watch = Watch(book.policy.lost_after, book.policy.forgotten_after)
+        self.courtesy = Courtesy()
         self._puller = Puller(client, EVENTS)
         self._sender = Sender(client)
         self._consumers: set[Lane] = set()
@@ -90,7 +94,7 @@ class Dispatcher:
         while True:
             heed_cancellation()
             await self.take_batch()
-            await asyncio.sleep(_PACE)
+            await self._pause()
 
     async def take_batch(self, wait: float = 3.0) -> int:
         """Enter what has been reported, move on, have it published. Acknowledged only when it is in the ledger."""
@@ -173,18 +177,27 @@ class Dispatcher:
             await self._something_due.wait()
             self._something_due.clear()
             await self.publish()
-            await asyncio.sleep(_PACE)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_GENTLE_PACE if self.courtesy.is_slowing() else _PACE)
 
     async def publish(self) -> None:
-        """Publish all that is due and has room, and repeat what the bus did not take until it does."""
+        """Publish what is due, has room and keeps nobody waiting for a page; repeat what the bus did not take until it does."""
         async with self._publishing:
             while True:
                 heed_cancellation()
+                allowed = self.courtesy.count_allowed()
                 with self.book.ledger.transaction() as connection:
-                    due = take_due_tasks(self.book, connection)
+                    due = take_due_tasks(self.book, connection, allowed)
+                if due:
+                    await self._send(due)
+                    self.courtesy.note_sent(len(due))
+                if allowed is not None and len(due) >= allowed:
+                    self.ask_to_publish()  # the rest in a moment
+                    return
                 if not due:
                     return
-                await self._send(due)
 
     async def _send(self, due: list[Task]) -> None:
         lanes = {(task.category, task.backend, task.urgent) for task in due}
@@ -234,29 +247,37 @@ class Dispatcher:
             self.ask_to_publish()
 
     async def _tell_progress(self) -> None:
-        for progress in self._take_progress():
+        for facts in self._list_to_tell():
+            progress = await self._look_at_progress(facts)
             await publish_record(self.client, f"progress.{progress.job}", progress)
 
-    def _take_progress(self) -> list[Progress]:
+    def _list_to_tell(self) -> list[JobFacts]:
         now = time.monotonic()
-        told = []
         with self.book.ledger.transaction() as connection:
-            for job in connection.execute(select(jobs.c.id).where(jobs.c.active)).scalars().all():
-                due = self._progress_at.get(job, 0.0) + (0.0 if job in self._dirty else _PROGRESS_REMINDER)
-                if now < due:
-                    continue
-                facts = self.book.job(connection, job)
-                progress = make_progress(connection, facts, self.watch)
-                self._dirty.discard(job)
-                if progress.settled and self._linker.is_busy(job):
-                    progress = progress.model_copy(update={"settled": False})
-                    self._dirty.add(job)
-                elif progress.settled and (job in self.book.loosened or job in self._relinking):
-                    progress = progress.model_copy(update={"settled": False})
-                    self._start_relinking(job)
-                self._progress_at[job] = now + max(_PROGRESS_INTERVAL, 10 * (time.monotonic() - now))
-                told.append(progress)
-        return told
+            active = connection.execute(select(jobs.c.id).where(jobs.c.active)).scalars().all()
+            due = {job: self._progress_at.get(job, 0.0) + (0.0 if job in self._dirty else _PROGRESS_REMINDER) for job in active}
+            return [self.book.job(connection, job) for job in active if now >= due[job]]
+
+    async def _look_at_progress(self, job: JobFacts) -> Progress:
+        """Counted in a thread, as a job may have 100,000 tasks and people wait for the loop."""
+        mentioned = self.watch.list_mentioned()
+        began = time.monotonic()
+
+        def count() -> Progress:
+            with self.book.ledger.reading() as connection:
+                return make_progress(connection, job, mentioned)
+
+        self._dirty.discard(job.id)
+        progress = await asyncio.to_thread(count)
+        ended = time.monotonic()
+        self._progress_at[job.id] = ended + max(_PROGRESS_INTERVAL, 10 * (ended - began))
+        if progress.settled and (job.id in self._dirty or self._linker.is_busy(job.id)):
+            progress = progress.model_copy(update={"settled": False})
+            self._dirty.add(job.id)
+        elif progress.settled and (job.id in self.book.loosened or job.id in self._relinking):
+            progress = progress.model_copy(update={"settled": False})
+            self._start_relinking(job.id)
+        return progress
 
     def take_in(self, job: int) -> None:
         """Movies came to a live session: publish what is due."""

@@ -18,7 +18,7 @@ from magellon.platform.server.submitting import Submission, activate_job, add_pa
 from magellon.platform.sessions.found import FoundMovie, FoundSession
 from magellon.platform.store.schema import items, sessions
 
-_AT_A_TIME = 20
+_AT_A_TIME = 10
 """Movies entered in one transaction: some 10 ms."""
 _LONGEST_WAY = 0.1
 """Seconds."""

@@ -1,6 +1,7 @@
 """From rows that are due to tasks on the bus: never more than a window of them for each backend."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,22 +61,25 @@ _find_published = select(tasks.c.id, tasks.c.attempt).where(
 )
 
 
-def take_due_tasks(book: Book, connection: Connection) -> list[Task]:
-    """Tasks to publish now; in the ledger they count as published under a new attempt number when this transaction ends."""
+def take_due_tasks(book: Book, connection: Connection, most: int | None = None) -> list[Task]:
+    """Tasks to publish now, `most` at most beside previews; in the ledger they count as published under a new attempt number
+    when this transaction ends."""
     now = book.now()
     waiting = _count_published(connection)
     taken: list[Task] = []
     taken += _take_previews(book, connection, now)
+    left = sys.maxsize if most is None else most
     for job in connection.execute(_find_jobs_with_work).all():
         urgent = job.priority > 0
         facts = book.job(connection, job.id)
         for category, backend in sorted({(step.category, step.backend) for step in facts.plan.steps}):
             lane = (category, backend, urgent)
-            room = book.policy.window - waiting[lane]
+            room = min(book.policy.window - waiting[lane], left)
             if room > 0:
                 wanted = {"job": job.id, "category": category, "backend": backend, "room": room}
                 rows = connection.execute(_find_due, {**wanted, **_is_time(book, now)}).all()
                 waiting[lane] += len(rows)
+                left -= len(rows)
                 taken += _build_tasks(book, connection, facts, rows, urgent)
     execute_many(connection, _publish, [{"of_task": task.id, "new_attempt": task.attempt} for task in taken])
     return taken

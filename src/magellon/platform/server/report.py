@@ -1,15 +1,16 @@
 """What people are told: progress while a job runs, a summary at its end."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from magellon.contracts import PREVIEW, Record
+from magellon.contracts.task import Running
 from magellon.platform.pipeline.advance import OPEN
 from magellon.platform.pipeline.plan import MOVIE
 from magellon.platform.server.advancing import count_states
 from magellon.platform.server.book import Book, JobFacts
-from magellon.platform.server.watch import Watch
 from magellon.platform.store.schema import items, tasks
 
 
@@ -88,10 +89,10 @@ def list_steps(connection: Connection, job: JobFacts) -> tuple[StepProgress, ...
     return tuple(steps)
 
 
-def make_progress(connection: Connection, job: JobFacts, watch: Watch) -> Progress:
+def make_progress(connection: Connection, job: JobFacts, mentioned: Mapping[tuple[int, int], Running]) -> Progress:
+    """`mentioned`: what workers say of the attempts they compute, by task and attempt."""
     query = select(tasks.c.id, tasks.c.attempt, tasks.c.step, items.c.name).outerjoin(items, items.c.id == tasks.c.item_id)
     running = []
-    mentioned = watch.list_mentioned()
     for row in connection.execute(query.where(tasks.c.job_id == job.id, tasks.c.state == "running").limit(64)):
         said = mentioned.get((row.id, row.attempt))
         detail: dict[str, Any] = {"fraction": said.fraction, "message": said.message} if said else {}

@@ -23,6 +23,7 @@ from magellon.platform.server.http.feed import Feed
 from magellon.platform.server.http.protection import ProtectionSettings, read_protection_settings
 from magellon.platform.server.http.services import Services
 from magellon.platform.server.http.settings import ADDRESS_FILE, WebSettings
+from magellon.platform.server.http.timing import Timing
 from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.previews import Previewer
 from magellon.platform.server.requests import Reception
@@ -75,7 +76,7 @@ async def serve_web(dispatcher: Dispatcher, reception: Reception, settings: WebS
 
     listening = await dispatcher.client.subscribe("progress.*", cb=hear)
     with open_socket(settings.host, settings.port) as listener:
-        server = _Server(_configure(app))
+        server = _Server(_configure(Timing(app, dispatcher.courtesy.note_answer)))
         async with _background(feed.run()), _background(server.serve(sockets=[listener])):
             write_address(book.home.state, settings.host, listener.getsockname()[1])
             try:
