@@ -6,6 +6,7 @@ fringes of the CTF, and is the kernel of the second look, which centres better a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,7 @@ DARK_RATIO = 1.5
 CENTRING_DIAMETERS = 0.1
 """Blur of the score map whose maxima are the centres: a compromise of slender particles (more) and thin-walled ones (less)."""
 FARTHEST_CENTRING_DIAMETERS = 0.2
+LEAST_EXPLAINED = 0.5
 LOOKS = 2
 """With the profile of what was found before."""
 FEWEST_FOR_PROFILE = 3
@@ -157,16 +159,26 @@ def prepare_field(
 
 
 def find_particles(scene: Scene, flat: Tensor, cells: float, settings: DogSettings, looks: int = LOOKS) -> Candidates:
-    """The first look that finds most, then the looks with the profile of what was found before."""
+    """The clearest first look, then the looks with the profile of what was found before."""
     radius = math.ceil(PROFILE_DIAMETERS * cells)
     first = [scene.detect(kernel, settings.separation * cells) for kernel in first_kernels(cells, radius, flat)]
-    found = max(first, key=lambda candidates: candidates.model.gain)
+    found = choose_look(first)
     for _ in range(looks):
         again = _look_again(scene, flat, found, cells, settings)
         if again is None:
             break
         found = again
     return found
+
+
+def choose_look(looks: Sequence[Candidates]) -> Candidates:
+    """The one whose particles stand out most, of those that explain at least `LEAST_EXPLAINED` of what the best explains.
+
+    Rings of neighbours stand out of what a hollow kernel takes for noise, most of all where the noise is not white, as in a
+    denoised micrograph; but they explain far less of the field than the particles do.
+    """
+    least = LEAST_EXPLAINED * max(look.explained for look in looks)
+    return max((look for look in looks if look.explained >= least), key=lambda look: look.model.gain)
 
 
 def first_kernels(cells: float, radius: int, like: Tensor) -> list[Tensor]:

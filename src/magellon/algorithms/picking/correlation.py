@@ -135,7 +135,7 @@ def pick_field_templates(
     _, troughs = find_maxima(-lowest / spread, allowed, reach)
     noise_peaks = _measure_noise(kernels, field.pixel_size, ctf, reach, int(allowed.sum()))
     model = fit_scores(heights, troughs, noise_peaks)
-    found = Candidates(scores / spread, candidates, heights, settings.separation * cells, model)
+    found = Candidates(scores / spread, candidates, heights, settings.separation * cells, noise_peaks.highest, model)
     chosen, values = found.accept(settings.threshold)
     kept = ~find_too_dark(field, usable, chosen, cells)
     chosen, values = chosen[kept], values[kept]

@@ -22,12 +22,14 @@ class Candidates:
         cells: (n, 2) int64, (y, x).
         scores: (n,) float64.
         distance: least distance of two particles, in cells.
+        highest_noise: the score that one maximum of a whole empty micrograph exceeds on average.
     """
 
     map: Tensor
     cells: Tensor
     scores: Tensor
     distance: float
+    highest_noise: float
     model: ScoreModel
 
     def accept(self, threshold: float | None = None) -> tuple[Tensor, Tensor]:
@@ -40,6 +42,16 @@ class Candidates:
         cells, scores = self.cells[chosen], self.scores[chosen]
         kept = suppress_neighbours(cells, self.distance)
         return refine_maxima(self.map, cells[kept]), scores[kept]
+
+    @property
+    def explained(self) -> float:
+        """Part of the field's squares that the accepted ones explain beyond what noise would.
+
+        Of a kernel of norm 1 each explains its score's square, less that of the highest peak of an empty micrograph.
+        """
+        chosen = self.scores >= self.model.threshold
+        kept = suppress_neighbours(self.cells[chosen], self.distance)
+        return float((self.scores[chosen][kept].square() - self.highest_noise**2).clamp(min=0).sum())
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,8 @@ class Scene:
         reach = max(1, round(0.7 * distance))
         cells, values = find_maxima(scores, self.allowed, reach)
         _, troughs = find_maxima(-scores, self.allowed, reach)
-        model = fit_scores(values, troughs, self._measure_noise(kernel, reach))
-        return Candidates(scores, cells, values, distance, model)
+        noise = self._measure_noise(kernel, reach)
+        return Candidates(scores, cells, values, distance, noise.highest, fit_scores(values, troughs, noise))
 
     def _measure_noise(self, kernel: Tensor, reach: int) -> NoisePeaks:
         """What the same would give on an empty micrograph."""

@@ -2,11 +2,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from magellon.algorithms.picking import pick_dog
+from magellon.algorithms.picking.field import smooth
+from magellon.backends.denoise.backend import Denoise, DenoiseParams
 from magellon.backends.dog.backend import DogParams, DogPicker
-from magellon.contracts import BadInput, Context, Micrograph, PickingInput
-from magellon.io.mrc import write_mrc
+from magellon.contracts import BadInput, Context, DenoisingInput, Micrograph, PickingInput
+from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.star import read_star
+from magellon.simulation.exposures import draw_pair
+from magellon.simulation.silhouettes import draw_cloud, project_cloud
 from magellon.testing import check_backend
 
 
@@ -48,3 +54,21 @@ def test_a_constant_micrograph_is_bad_input(tmp_path: Path) -> None:
     example, _ = make_input(tmp_path, constant=True)
     with pytest.raises(BadInput, match=r"m1\.mrc.*constant"):
         DogPicker().run(example, DogParams(diameter=160.0), Context(workdir=tmp_path))
+
+
+def test_rings_of_neighbours_in_a_denoised_micrograph_are_no_particles(tmp_path: Path) -> None:
+    rng = np.random.default_rng(18)
+    cloud = draw_cloud(rng)
+    views = [project_cloud(rng, cloud, 2.5, 4.0) for _ in range(8)]
+    diameter = max(view.extent for view in views)
+    pair = draw_pair(rng, [views], 480, 4.0, (30, 30.1))
+    write_mrc(tmp_path / "m1.mrc", pair.first.numpy(), 4.0)
+    example = Micrograph(name="m1", path=tmp_path / "m1.mrc", pixel_size=4.0, shape=(480, 480))
+    output = Denoise().run(DenoisingInput(micrograph=example), DenoiseParams(), Context(workdir=tmp_path))
+    darkness = -smooth(pair.particles, diameter / 4 / 6)
+    counts = []
+    for image in (pair.first, torch.from_numpy(read_mrc(output.denoised.path))):
+        places = pick_dog(image, 4.0, diameter).coordinates.round().long()
+        counts.append(len(places))
+        assert (darkness[places[:, 1], places[:, 0]] > 3 * darkness.std()).all(), "each lies on a particle"
+    assert counts[0] == counts[1] > 5
