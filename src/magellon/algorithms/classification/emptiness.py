@@ -29,6 +29,8 @@ class Emptiness:
     """(K,) part of the class that does."""
     typical: Tensor
     """(K,) mean gain of the boxes that hold something; not below that of noise."""
+    breadth: Tensor
+    """(K,) variance of their gains over that of one and the same particle in noise, twice the mean; less one standard error."""
 
 
 def find_empty(gain: Tensor, klass: Tensor, classes: int) -> Emptiness:
@@ -47,7 +49,10 @@ def find_empty(gain: Tensor, klass: Tensor, classes: int) -> Emptiness:
         number = mean_by_class(chance, klass, classes) * count
         share = (number + _EMPTY * _WEIGHT) / (count + _WEIGHT)
         typical = mean_by_class(gain, klass, classes, 1 - chance).clamp(min=_NOISE_GAIN)
-    return Emptiness(chance, share, typical)
+    held = mean_by_class(1 - chance, klass, classes) * count
+    variance = mean_by_class((gain - typical[klass]) ** 2, klass, classes, 1 - chance)
+    breadth = variance / (2 * typical) * (1 - (2 / held.clamp(min=2)).sqrt())
+    return Emptiness(chance, share, typical, breadth)
 
 
 def _chances(gain: Tensor, share: Tensor, typical: Tensor) -> Tensor:

@@ -25,10 +25,16 @@ _NOISE_ERROR = 0.08
 """How well the level of the noise is known, as a fraction: neighbours in the surroundings it is measured in raise it.
 
 Chosen on one simulated session, in which neighbours cover much of each box."""
-_PICKED, _UNPROVEN = 11.0, 15.0
-"""Gain that a class of noise picked by a template may reach: where the run has proven detail, and where it has not.
+_WEAK = 8.5
+"""Mean gain up to which a class may be noise, 4.1 standard deviations."""
+_PICKED = 15.0
+"""Gain that no class of noise picked by a template reaches.
 
 Picks are the best of thousands of places, and alignment finds a little more: 4.5 to 5 standard deviations, 10 to 12.7 seen."""
+_ALIKE = 0.45
+"""Variance of gains, over that of one particle in noise, up to which a class may be noise that a template has picked.
+
+0.1 to 0.35 seen there, less one standard error, and 0.4 to 1.4 in classes of weak particles."""
 _PROOF = 3.0
 """Standard deviations at which halves agree where the alignment knew nothing; those of noise are 0 +- 1."""
 _READABLE = 2.0
@@ -99,9 +105,12 @@ def judge(evidence: Evidence) -> Judgement:
     signal, variance, taken = (
         mean_by_class(values, e.klass, classes, 1 - empty.chance) for values in (e.signal, e.coefficients, e.taken)
     )
-    weak = _step(8.5 - gain, 0.6)
-    # Noise that a template has picked never agrees in what neither template nor alignment knew.
-    worth = _UNPROVEN + (_PICKED - _UNPROVEN) * float(_step(torch.tensor(e.proof - _PROOF), 0.3))
+    weak = _step(_WEAK - gain, 0.6)
+    # Boxes that a template has picked in noise hold 4 to 4.5 standard deviations of it: a true signal, but only of what was
+    # looked for. They never agree in what neither template nor alignment knew. And, the best of many places, they are alike,
+    # while particles of one mean differ by their noise, and by views and defoci.
+    told_apart = _step(torch.tensor(e.proof - _PROOF), 0.3) * _step(empty.breadth - _ALIKE, 0.03)
+    worth = _PICKED + (_WEAK - _PICKED) * told_apart
     # A class of few particles, whose signal is known to sqrt(coefficients / particles) only, has the benefit of the doubt where
     # most particles are in sound classes.
     unsure = _NOISE_ERROR * variance
@@ -110,7 +119,6 @@ def judge(evidence: Evidence) -> Judgement:
     sound = float(((gain < signal) & (gain > worth)).float() @ count.float()) / max(len(e.klass), 1)
     doubt = sound * (variance / count.clamp(min=1)).sqrt()
     overfitted = _step(gain / (signal + unsure + doubt).clamp(min=1.0) - 1.02, 0.05)
-    # Boxes picked by a template hold 4 to 4.5 standard deviations of it: a true signal, but only of what was looked for.
     picked = _step(worth - torch.minimum(gain, signal + doubt), 0.6)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
     # What a few particles have in common cannot be seen in their average.

@@ -20,20 +20,23 @@ def protein() -> torch.Tensor:
 
 
 def make_evidence(
-    *classes: tuple[torch.Tensor, float, float, int], diameter: float = DIAMETER, proof: float = 10.0
+    *classes: tuple[torch.Tensor, float, float, int],
+    diameter: float = DIAMETER,
+    proof: float = 10.0,
+    picked: tuple[int, ...] = (),
 ) -> Evidence:
-    """Classes of (average, mean gain, mean signal, count)."""
+    """Classes of (average, mean gain, mean signal, count); the gains of noise that was `picked` spread by 1.9 to 3.1."""
     generator = torch.Generator().manual_seed(1)
 
-    def draw(mean: float, count: int) -> torch.Tensor:
-        drawn: torch.Tensor = mean + (2 * mean) ** 0.5 * torch.randn(count, generator=generator)
+    def draw(mean: float, count: int, alike: bool) -> torch.Tensor:
+        drawn: torch.Tensor = mean + (2.9 if alike else (2 * mean) ** 0.5) * torch.randn(count, generator=generator)
         return drawn
 
     counts = [count for *_, count in classes]
     return Evidence(
         torch.stack([average for average, *_ in classes]),
         torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts)),
-        torch.cat([draw(gain, count) for _, gain, _, count in classes]),
+        torch.cat([draw(gain, count, number in picked) for number, (_, gain, _, count) in enumerate(classes)]),
         torch.cat([signal + 10 * torch.randn(count, generator=generator) for _, _, signal, count in classes]),
         torch.full((sum(counts),), 120.0),
         torch.zeros(sum(counts)),
@@ -47,7 +50,9 @@ def make_evidence(
 def test_particles_are_kept_and_noise_is_not() -> None:
     noise = torch.randn(BOX, BOX, generator=torch.Generator().manual_seed(2))
     found = judge(
-        make_evidence((protein(), 25, 38, 200), (noise, 13, 8, 300), (protein(), 13, 9.5, 200), (protein(), 16, 23, 25))
+        make_evidence(
+            (protein(), 25, 38, 200), (noise, 13, 8, 300), (protein(), 13, 9.5, 200), (protein(), 16, 23, 25), picked=(1, 2)
+        )
     )
     assert found.class_junk[0] < 0.1
     assert found.class_junk[3] < 0.3  # Rare, but real.
@@ -67,6 +72,13 @@ def test_weak_classes_count_only_where_the_run_has_shown_more_than_was_aligned()
         assert strong.class_junk[0] < 0.1
 
 
+def test_noise_that_was_picked_is_known_by_being_alike() -> None:
+    """As much gain and signal as weak particles have, but without the noise that particles of one mean differ by."""
+    found = judge(make_evidence((protein(), 26, 40, 400), (protein(), 12.5, 17, 100), (protein(), 12.5, 17, 100), picked=(2,)))
+    assert found.class_junk[1] < 0.3
+    assert found.class_junk[2] > 0.9
+
+
 def test_many_shells_that_were_taken_are_no_sign_of_overfitting() -> None:
     """The level of the noise, 8 % too high in each, hides the signal, of which halves have shown that it is there."""
     evidence = make_evidence((protein(), 38, 3, 100), (protein(), 33, 6, 60))
@@ -78,7 +90,9 @@ def test_many_shells_that_were_taken_are_no_sign_of_overfitting() -> None:
 def test_nothing_but_noise_leaves_nothing() -> None:
     noise = torch.randn(4, BOX, BOX, generator=torch.Generator().manual_seed(3))
     counts = (200, 100, 40, 6)
-    found = judge(make_evidence(*[(each, 13.0, 8.0, count) for each, count in zip(noise, counts, strict=True)]))
+    found = judge(
+        make_evidence(*[(each, 13.0, 8.0, count) for each, count in zip(noise, counts, strict=True)], picked=(0, 1, 2, 3))
+    )
     assert found.class_junk.min() > 0.9
     assert found.particle_junk.min() > 0.5
 
