@@ -1,4 +1,4 @@
-"""Connections to the ledger's database. What differs between SQLite and PostgreSQL is here and in `inserting`, nowhere else."""
+"""Connections to the ledger's database. What differs between SQLite and PostgreSQL is here, in `inserting` and in `expressions`, nowhere else."""
 
 import errno
 import os

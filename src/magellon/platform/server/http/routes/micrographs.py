@@ -16,7 +16,8 @@ from magellon.platform.server.http.security import Id, require, visible_session
 from magellon.platform.server.http.services import Served, find_services
 from magellon.platform.server.http.states import ShownState
 from magellon.platform.server.http.views import micrographs as views
-from magellon.platform.server.http.views.micrographs import MOST_BINS, Histogram, MicrographFilter, MicrographView
+from magellon.platform.server.http.views.histograms import MOST_BINS, Histogram, make_histograms
+from magellon.platform.server.http.views.micrographs import MicrographFilter, MicrographView
 from magellon.platform.server.metrics import METRICS
 from magellon.platform.store.schema import items, sessions
 
@@ -102,7 +103,7 @@ def get_histograms(session_id: Session, served: Served, caller: Viewer, query: A
         raise HTTPException(422, f"metric = {unknown[0]!r}: must be one of {', '.join(METRICS)}")
     with served.book.ledger.reading() as connection:
         names = query.metric or list(METRICS)
-        found = views.make_histograms(connection, session_id, query.make_filter(), names, query.bins)
+        found = make_histograms(connection, session_id, query.make_filter(), names, query.bins)
     return send_record(Histograms(items=tuple(found)))
 
 

@@ -13,9 +13,10 @@ from magellon.platform.server.http.paging import Page, Paging, make_page, read_c
 from magellon.platform.server.http.states import ShownState, is_shown_as, shown_state
 from magellon.platform.server.http.views.view import View
 from magellon.platform.server.metrics import METRICS
+from magellon.platform.store.expressions import exact_text
 from magellon.platform.store.schema import items, jobs, metrics, places, tasks
 
-MOST_BINS = 200
+_SHOWN: tuple[ColumnElement[Any], ...] = (items.c.id, items.c.session_id, items.c.name, items.c.place_id, items.c.problem)
 
 
 class StepState(View):
@@ -39,20 +40,6 @@ class MicrographView(View):
     metrics: dict[str, float] = Field(examples=[{"defocus": 12034.5, "resolution": 3.9, "picks": 212}])
     """Of the current results."""
     steps: dict[str, StepState]
-
-
-class Histogram(View):
-    """How a metric is distributed."""
-
-    metric: str = Field(examples=["defocus"])
-    unit: str = Field(examples=["Å"])
-    meaning: str
-    number: int
-    """Micrographs that have it."""
-    edges: tuple[float, ...]
-    """One more than counts."""
-    counts: tuple[int, ...]
-    median: float | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +69,7 @@ def list_micrographs(
         BadInput: no such metric, or a cursor of another order.
     """
     job = find_job(connection, session_id)
-    conditions = _filter(connection, session_id, job, wanted)
+    conditions = make_conditions(connection, session_id, job, wanted)
     name = sort.removeprefix("-")
     order = f"micrographs by {sort}"
     if name == "name":
@@ -100,7 +87,7 @@ def list_micrographs(
 def _list_by_name(
     connection: Connection, conditions: list[ColumnElement[bool]], paging: Paging, order: str, down: bool
 ) -> Sequence[Row[Any]]:
-    query = select(items).where(*conditions).order_by(items.c.name.desc() if down else items.c.name).limit(paging.limit + 1)
+    query = select(*_SHOWN).where(*conditions).order_by(items.c.name.desc() if down else items.c.name).limit(paging.limit + 1)
     position = read_cursor(order, paging.cursor, [str])
     if position:
         query = query.where(items.c.name < position[0] if down else items.c.name > position[0])
@@ -117,7 +104,7 @@ def _list_by_metric(
     rows: list[Row[Any]] = []
     if part == 0:
         ordered = (metrics.c.value.desc(), metrics.c.item_id.desc()) if down else (metrics.c.value, metrics.c.item_id)
-        query = select(items).join(metrics, metrics.c.item_id == items.c.id).where(has, *conditions)
+        query = select(*_SHOWN).join(metrics, metrics.c.item_id == items.c.id).where(has, *conditions)
         if value is not None:
             beyond = metrics.c.value < value if down else metrics.c.value > value
             next_id = metrics.c.item_id < number if down else metrics.c.item_id > number
@@ -126,12 +113,15 @@ def _list_by_metric(
         number = 0
     if len(rows) <= paging.limit:
         lacking = ~select(metrics.c.item_id).where(has, metrics.c.item_id == items.c.id).exists()
-        query = select(items).where(lacking, items.c.id > number, *conditions)
+        query = select(*_SHOWN).where(lacking, items.c.id > number, *conditions)
         rows += connection.execute(query.order_by(items.c.id).limit(paging.limit + 1 - len(rows))).all()
     return rows
 
 
-def _filter(connection: Connection, session_id: int, job: int | None, wanted: MicrographFilter) -> list[ColumnElement[bool]]:
+def make_conditions(
+    connection: Connection, session_id: int, job: int | None, wanted: MicrographFilter
+) -> list[ColumnElement[bool]]:
+    """What `wanted` means for the table of items."""
     conditions: list[ColumnElement[bool]] = [items.c.session_id == session_id, items.c.kind == MOVIE]
     for name, (least, most) in wanted.limits.items():
         limited = select(metrics.c.item_id).where(metrics.c.job_id == (job or 0), metrics.c.name == name)
@@ -161,7 +151,7 @@ def _select_within(session_id: int, place: int) -> Select[Any]:
 
 def get_micrograph(connection: Connection, micrograph_id: int) -> MicrographView:
     """Raises NotThere."""
-    row = connection.execute(select(items).where(items.c.id == micrograph_id, items.c.kind == MOVIE)).one_or_none()
+    row = connection.execute(select(*_SHOWN).where(items.c.id == micrograph_id, items.c.kind == MOVIE)).one_or_none()
     if row is None:
         raise NotThere(f"there is no micrograph {micrograph_id}")
     return _describe(connection, find_job(connection, row.session_id), [row])[0]
@@ -172,6 +162,8 @@ _list_steps = select(
     func.aggregate_strings(cast(tasks.c.id, String) + " " + shown_state + " " + tasks.c.step, ";"),
 )
 """All steps of a micrograph in one row: rows are what costs, most of all while other threads compute."""
+_list_values = select(metrics.c.item_id, func.aggregate_strings(metrics.c.name + " " + exact_text(metrics.c.value), ";"))
+"""All its metrics in one row."""
 
 
 def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]]) -> list[MicrographView]:
@@ -187,10 +179,9 @@ def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]])
         reasons = select(tasks.c.item_id, tasks.c.step, tasks.c.reason).where(of_part, tasks.c.reason.is_not(None))
         for item, step, reason in connection.execute(reasons):
             steps[item][step]["reason"] = reason
-        measured = select(metrics.c.item_id, metrics.c.name, metrics.c.value)
-        measured = measured.where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).order_by(metrics.c.name)
-        for item, name, value in connection.execute(measured):
-            values.setdefault(item, {})[name] = value
+        measured = _list_values.where(metrics.c.job_id == job, metrics.c.item_id.in_(part)).group_by(metrics.c.item_id)
+        for item, listed in connection.execute(measured):
+            values[item] = {name: float(text) for name, text in sorted(each.split(" ") for each in listed.split(";"))}
     return [
         MicrographView.model_validate({
             "id": row.id, "session": row.session_id, "name": row.name, "place": row.place_id, "problem": row.problem,
@@ -198,36 +189,3 @@ def _describe(connection: Connection, job: int | None, rows: Sequence[Row[Any]])
         })
         for row in rows
     ]  # fmt: skip
-
-
-def make_histograms(
-    connection: Connection, session_id: int, wanted: MicrographFilter, names: Sequence[str], bins: int
-) -> list[Histogram]:
-    """One for each metric that any micrograph has; bins of equal width from the least to the most."""
-    job = find_job(connection, session_id)
-    conditions = _filter(connection, session_id, job, wanted)
-    found = []
-    for name in names:
-        query = select(metrics.c.value).where(metrics.c.job_id == job, metrics.c.name == name)
-        if len(conditions) > 2:
-            query = query.where(metrics.c.item_id.in_(select(items.c.id).where(*conditions)))
-        values = sorted(connection.execute(query).scalars())
-        found.append(_make_histogram(name, values, bins))
-    return found
-
-
-def _make_histogram(name: str, values: Sequence[float], bins: int) -> Histogram:
-    unit, meaning = METRICS[name]
-    if not values:
-        return Histogram(metric=name, unit=unit, meaning=meaning, number=0, edges=(), counts=(), median=None)
-    low, high = values[0], values[-1]
-    width = (high - low) / bins or 1.0 / bins
-    counts = [0] * bins
-    for value in values:
-        counts[min(int((value - low) / width), bins - 1)] += 1
-    middle = len(values) // 2
-    median = values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-    edges = tuple(low + width * number for number in range(bins + 1))
-    return Histogram(
-        metric=name, unit=unit, meaning=meaning, number=len(values), edges=edges, counts=tuple(counts), median=median
-    )
