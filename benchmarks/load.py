@@ -204,10 +204,12 @@ def _rank(values: Iterable[float], part: float) -> float:
 
 
 def summarise(watched: Watched) -> dict[str, float]:
-    """Percentiles over all pages while the job ran, and how long the page that costs nothing took at most."""
+    """Percentiles over all pages while the session came in and while the job ran, and how long the page that costs nothing
+    took at most."""
     started, entered = watched.submitting
     asked = [each for each in watched.answers if each[0] >= started]
-    pages = [took for _, page, _, took in asked if page != PROBE]
+    pages = [took for moment, page, _, took in asked if page != PROBE and moment >= entered]
+    entering = [took for moment, page, _, took in asked if page != PROBE and moment < entered]
     probes = [(moment, took) for moment, page, _, took in asked if page == PROBE]
     memory = watched.memory or [0.0]
     left, done = watched.left
@@ -220,6 +222,7 @@ def summarise(watched: Watched) -> dict[str, float]:
         "not 200": float(sum(status != 200 for moment, _, status, _ in asked if moment > entered)),
         "p50 (ms)": _rank(pages, 0.5),
         "p95 (ms)": _rank(pages, 0.95),
+        "while submitting p95 (ms)": _rank(entering, 0.95),
         "trivial page p95 (ms)": _rank((took for _, took in probes), 0.95),
         "longest while submitting (ms)": max((took for moment, took in probes if moment < entered), default=0.0),
         "longest afterwards (ms)": max((took for moment, took in probes if moment >= entered), default=0.0),
@@ -236,7 +239,7 @@ def list_slowest(watched: Watched) -> str:
     """The pages by their 95th percentile."""
     by_page: dict[str, list[float]] = {}
     for moment, page, _, took in watched.answers:
-        if moment >= watched.submitting[0]:
+        if moment >= watched.submitting[1]:
             by_page.setdefault(page, []).append(took)
     slowest = sorted(((_rank(took, 0.95), page) for page, took in by_page.items()), reverse=True)
     return ", ".join(f"{page} {took:.0f} ms" for took, page in slowest)
