@@ -1,4 +1,7 @@
-"""Connections to the ledger's database. What differs between SQLite and PostgreSQL is here, in `inserting` and in `expressions`, nowhere else."""
+"""Connections to the ledger's database. What differs between SQLite and PostgreSQL is here and beside it, nowhere else.
+
+`inserting` has what is written differently, `expressions` what is calculated differently.
+"""
 
 import errno
 import os

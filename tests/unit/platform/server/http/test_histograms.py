@@ -20,7 +20,9 @@ def enter(site: Any, values: dict[str, list[float]]) -> list[int]:
         connection.execute(delete(metrics))
         named = [{"session_id": 1, "name": f"extra{each:04d}", "movie": {}, "identity": {}} for each in range(number)]
         connection.execute(items.insert(), named)
-        numbers = list(connection.execute(items.select().where(items.c.name.startswith("extra")).order_by(items.c.id)).scalars())
+        numbers = list(
+            connection.execute(items.select().where(items.c.name.startswith("extra")).order_by(items.c.id)).scalars()
+        )
         rows = [
             {"job_id": 1, "item_id": item, "name": name, "value": value}
             for name, of_name in values.items()
