@@ -18,6 +18,7 @@ STEPS = (
     "fft",
     "micrograph_denoising",
     "particle_picking",
+    "picking_bound",
     "particle_extraction",
     "two_d_classification",
     "live_import",

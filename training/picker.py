@@ -1,13 +1,11 @@
 """`python -m training.picker [--out FILE] [--work FOLDER]`: train the picking network on simulated fields, and calibrate it.
 
-The network that Magellon ships is older than the fields of now, half of which are faint: it was made with the defaults of then,
-in several runs that continued each other, and not made again. No field is a real one, none shows a protein of the
-Protein Data Bank. Its calibration is what `--calibrate` gives, which trains nothing and calibrates the network in FILE anew (40
-seconds of processor time). One thread; training takes about ten minutes of processor time. It continues from the last
-checkpoint in the work folder.
+The network that Magellon ships is what this makes with its defaults, from nothing, in about fifteen minutes of processor time
+and one more for the calibration. `--calibrate` trains nothing and calibrates the network in FILE anew. No field is a real one,
+none shows a protein of the Protein Data Bank. One thread; it continues from the last checkpoint in the work folder.
 
-More than twice the steps, on fields half of which are faint, ranked candidates of small proteins better, but were so unsure of
-faint micrographs that the default threshold missed many of them; that network is not the one shipped.
+Longer training ranks candidates better, but makes the network too sure or too unsure of a whole micrograph that is unlike its
+fields; the calibration lets the micrograph itself set that right.
 """
 
 import argparse
@@ -26,7 +24,7 @@ from magellon.backends.cnn_picker.files import read_picking_net, write_picking_n
 from magellon.simulation.picking_scenes import PickingScene, draw_scene
 from training.picker_calibration import calibrate
 
-STEPS, BATCH, USES = 4700, 2, 4
+STEPS, BATCH, USES = 10000, 2, 4
 """Steps of so many fields; each field is used about so often, turned differently."""
 POOL = 32
 RATE, WARM_UP, DECAY = 2e-3, 200, 0.25

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.fourier import rfft_frequencies
-from magellon.algorithms.picking.decoding import Calibration, Found, evidence, find_candidates, find_dirt, signs
+from magellon.algorithms.picking.decoding import CLEAR, Calibration, Found, evidence, find_candidates, find_dirt, signs
 from magellon.algorithms.picking.evaluation import match_candidates
-from magellon.algorithms.picking.likeness import measure_likeness
+from magellon.algorithms.picking.likeness import Likeness, measure_likeness
 from magellon.algorithms.picking.network import PickerNet
 from magellon.algorithms.picking.network_picks import NetworkSettings, apply_network
 from magellon.algorithms.picking.view import CELLS_PER_DIAMETER, View, make_view, normalise_view
@@ -26,6 +26,8 @@ BORDER = 6
 """Cells from the field's edge where candidates are not judged."""
 FAINTEST = 0.4
 """Fainter fields than those of training: micrographs of small proteins are."""
+FAINT = 0.4
+"""Part of the fields that is surely faint."""
 EVERY = 5
 HELD = 0.05
 """Of a field's weight: how firmly weights of likeness are held at those that change nothing."""
@@ -47,7 +49,7 @@ def calibrate(net: PickerNet, fields: int, seed: int) -> Calibration:
     """How often candidates of a logit are particles, whether there are any, and then how much more their likeness tells."""
     judged = [each for each in (judge_field(net, number, seed) for number in range(fields)) if len(each.found.logits)]
     calibration = _fit_logits([each for each in judged if not each.noise and bool(each.sure.any())])
-    scores = [calibration.score(each.found.logits) for each in judged]
+    scores = [calibration.apply(each.found.logits) for each in judged]
     alike = [
         measure_likeness(each.view.channels[0], each.usable, each.found.positions, score)
         for each, score in zip(judged, scores, strict=True)
@@ -57,10 +59,23 @@ def calibrate(net: PickerNet, fields: int, seed: int) -> Calibration:
     present = [np.array([float(bool(each.hits.any()))]) for each in judged]
     presence = _fit_weights(rows, present, np.zeros(rows[0].shape[1]))
     grown = [each for each in asked if not each[0].noise and bool(each[0].sure.any())]
-    rows = [evidence(score, like)[each.sure].numpy() for each, score, like in grown]
+    calibration = replace(calibration, presence=presence, responses=_fit_responses([(each, like) for each, _, like in grown]))
+    shifted = [
+        torch.sigmoid(torch.logit(score.clamp(1e-3, 1 - 1e-3)) + calibration.find_shift(score, like))
+        for _, score, like in grown
+    ]
+    rows = [evidence(score, like)[each.sure].numpy() for (each, _, like), score in zip(grown, shifted, strict=True)]
     hits = [each.hits[each.sure].numpy().astype(np.float64) for each, _, _ in grown]
     start = np.eye(rows[0].shape[1])[0]
-    return replace(calibration, likeness=_fit_weights(rows, hits, start), presence=presence)
+    return replace(calibration, likeness=_fit_weights(rows, hits, start))
+
+
+def _fit_responses(asked: list[tuple[Judged, Likeness]]) -> tuple[float, float, float]:
+    """Where candidates are alike, but not all clear: mean and spread of what are no particles, spread of particles."""
+    asked = [(each, like) for each, like in asked if 1 < like.strength < CLEAR]
+    others = torch.cat([like.response[each.sure & ~each.hits] for each, like in asked])
+    particles = torch.cat([like.response[each.sure & each.hits] - like.strength for each, like in asked])
+    return round(float(others.mean()), 4), round(float(others.std()), 4), round(float(particles.std()), 4)
 
 
 def judge_field(net: PickerNet, number: int, seed: int) -> Judged:
@@ -71,7 +86,8 @@ def judge_field(net: PickerNet, number: int, seed: int) -> Judged:
         centres = doubtful = torch.zeros(0, 2, dtype=torch.float64)
         view = _draw_noise(rng)
     else:
-        scene = draw_scene(rng, SIZE, FAINTEST, empty=1.0 if number % EVERY == 0 else 0.0, sparse=0.5)
+        empty = 1.0 if number % EVERY == 0 else 0.0
+        scene = draw_scene(rng, SIZE, FAINTEST, empty, sparse=0.5, faint=FAINT, crowds=False)
         centres, doubtful = torch.from_numpy(scene.centres), torch.from_numpy(scene.doubtful)
         view = View(normalise_view(torch.from_numpy(scene.image)), (1.0, 1.0))
     settings = NetworkSettings()

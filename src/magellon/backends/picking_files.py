@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from magellon.algorithms.picking.field import smooth
 from magellon.algorithms.picking.peaks import Peaks
 from magellon.contracts import Micrograph, PickingOutput, Picks
-from magellon.io.picture import PERCENTILES, shrink
+from magellon.io.picture import PERCENTILES
 from magellon.io.star import StarTable, write_star
 
 PICTURE_SIZE = 1024
@@ -53,7 +54,7 @@ def write_autopick_star(path: Path, peaks: Peaks) -> None:
 
 def write_picks_picture(path: Path, image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> None:
     """Write `draw_picks` as PNG."""
-    draw_picks(image, diameter_px, peaks, usable).save(path, format="PNG", compress_level=3)  # a third of the usual time
+    draw_picks(image, diameter_px, peaks, usable).save(path, format="PNG", compress_level=2)  # a quarter of the usual time
 
 
 def draw_picks(image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) -> Image.Image:
@@ -86,15 +87,13 @@ def draw_picks(image: Tensor, diameter_px: float, peaks: Peaks, usable: Tensor) 
 
 def _low_pass(image: Tensor, diameter_px: float) -> NDArray[np.float32]:
     """At most 1024 px and smoothed to about a tenth of the particle, as particles are seen best."""
-    small = torch.from_numpy(np.ascontiguousarray(shrink(image.cpu().numpy(), PICTURE_SIZE)))
+    factor = -(-max(image.shape) // PICTURE_SIZE)
+    small = image.cpu().to(torch.float32)
+    if factor > 1:
+        sides = [min(factor, side) for side in image.shape]
+        small = torch.nn.functional.avg_pool2d(small[None, None], sides)[0, 0]
     sigma = min(diameter_px * small.shape[1] / image.shape[1] / 20, 8.0)
-    if sigma > 0.5:
-        size = 2 * int(3 * sigma) + 1
-        line = torch.arange(size, dtype=torch.float32) - size // 2
-        weights = torch.exp(-(line**2) / (2 * sigma**2))
-        weights = weights / weights.sum()
-        padded = torch.nn.functional.pad(small[None, None], (size // 2,) * 4, mode="reflect")
-        blurred = torch.nn.functional.conv2d(padded, weights[None, None, :, None])
-        small = torch.nn.functional.conv2d(blurred, weights[None, None, None, :])[0, 0]
+    if sigma > 0.5 and min(small.shape) > 1:
+        small = smooth(small, sigma)
     smoothed: NDArray[np.float32] = small.numpy()
     return smoothed

@@ -71,14 +71,23 @@ class _Canvas:
 
 
 def draw_scene(
-    rng: np.random.Generator, size: int = 160, faintest: float = 0.5, empty: float = 0.15, sparse: float = 0.0
+    rng: np.random.Generator,
+    size: int = 160,
+    faintest: float = 0.5,
+    empty: float = 0.15,
+    sparse: float = 0.0,
+    faint: float = 0.25,
+    crowds: bool = True,
 ) -> PickingScene:
     """A field of `size` cells, in which the particle is said to be 16 cells wide.
 
     Args:
-        faintest: least signal over noise in a cell of a particle; a quarter of the fields lie below 1.2, the others reach 6.
+        faintest: least signal over noise in a cell of a particle.
+        faint: part of the fields in which it is surely below 1.2; in the others it reaches 6.
         empty: part of the fields without particles.
         sparse: part of the others with down to a tenth of the particles.
+        crowds: whether small proteins may be many where there are no particles. To a picker that is told one diameter such a
+            field looks like one of small, faint particles.
     """
     canvas = _Canvas(size + MARGIN, np.zeros((size + MARGIN, size + MARGIN)))
     # Mostly the diameter is about right; where it is wrong, the picks must not fall apart.
@@ -88,12 +97,12 @@ def draw_scene(
     shape = draw_shape(rng)
     centres, doubtful = _place_wanted(rng, canvas, shape, dirt, (cells, empty, sparse))
     wanted = canvas.density.copy()
-    clumps = _place_unwanted(rng, canvas, shape, centres, cells)
+    clumps = _place_unwanted(rng, canvas, shape, centres, (cells, crowds))
     if len(clumps):
         dirt.mask |= _near(clumps, canvas.size, 0.45 * cells)
         doubtful = np.concatenate([doubtful, centres[_within(centres, dirt.mask)]])
         centres = centres[~_within(centres, dirt.mask)]
-    brightest = max(1.2, 1.5 * faintest) if rng.random() < 0.25 else 6.0
+    brightest = max(1.2, 1.5 * faintest) if rng.random() < faint else 6.0
     snr = math.exp(rng.uniform(math.log(faintest), math.log(brightest)))
     image, seen = _expose(rng, canvas, wanted, dirt, cells, np.concatenate([centres, doubtful]), snr)
     corner = MARGIN // 2
@@ -166,8 +175,13 @@ def _draw_rotations(rng: np.random.Generator, count: int) -> Array:
     return np.where(chosen[:, None, None], preferred, rotations)
 
 
-def _place_unwanted(rng: np.random.Generator, canvas: _Canvas, shape: Shape, centres: Array, cells: float) -> Array:
-    """Denatured, small and large foreign proteins among the wanted ones; aggregates, whose members' places are returned."""
+def _place_unwanted(rng: np.random.Generator, canvas: _Canvas, shape: Shape, centres: Array, ask: tuple[float, bool]) -> Array:
+    """Denatured, small and large foreign proteins among the wanted ones; aggregates, whose members' places are returned.
+
+    Args:
+        ask: the particle's diameter in cells, and whether small ones may be many where there are no particles.
+    """
+    cells, crowds = ask
     free = _scatter(rng, canvas.size, 1.1 * cells, rng.uniform(0.1, 0.5))
     if len(centres) and len(free):
         gap = np.abs(free[:, None] - centres[None])
@@ -179,7 +193,7 @@ def _place_unwanted(rng: np.random.Generator, canvas: _Canvas, shape: Shape, cen
             continue
         count = max(1, round(rng.uniform(0.02, most) * (len(centres) + 8)))
         chosen, free = free[:count], free[count:]
-        if draw is _draw_small:  # nothing keeps small ones from lying on large ones
+        if draw is _draw_small and (crowds or len(centres)):  # nothing keeps small ones from lying on large ones
             chosen = np.concatenate([chosen, rng.uniform(0, canvas.size, (int(rng.integers(0, 60)), 2))])
         for part in np.array_split(chosen, 2):
             other, ratio, mass = draw(rng)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
-from magellon.algorithms.picking.field import robust_scale
+from magellon.algorithms.picking.field import highest_in_window, robust_scale
 
 RADIUS = 13
 """Cells to which the mean reaches: 0.8 diameters, so that it holds the fringes."""
@@ -93,8 +93,7 @@ def _mark_surroundings(shape: tuple[int, int], positions: Tensor) -> Tensor:
     marks = torch.zeros(shape, device=positions.device)
     cells = positions.round().long()
     marks[cells[:, 0].clamp(0, shape[0] - 1), cells[:, 1].clamp(0, shape[1] - 1)] = 1
-    grown: Tensor = torch.nn.functional.max_pool2d(marks[None, None], 17, stride=1, padding=8)[0, 0]
-    return grown
+    return highest_in_window(marks, 17)
 
 
 def _radii() -> Tensor:

@@ -67,10 +67,10 @@ class PickingNetwork:
 
 def score_found(calibration: Calibration, view: View, usable: Tensor, found: Found) -> Tensor:
     """`PickingNetwork.score`, where there is no network at hand."""
-    alone = calibration.score(found.logits)
+    alone = calibration.apply(found.logits)
     if not calibration.likeness:
         return alone
-    return calibration.refine(found.logits, alone, measure_likeness(view.channels[0], usable, found.positions, alone))
+    return calibration.refine(found.logits, measure_likeness(view.channels[0], usable, found.positions, alone))
 
 
 def check_view(shape: tuple[int, int], pixel_size: float, diameter: float) -> None:

@@ -79,31 +79,48 @@ def test_whitened_noise_is_white() -> None:
 
 
 def test_likeness_moves_probabilities_and_travels_with_the_calibration() -> None:
-    logits, said = torch.full((3,), -1.0, dtype=torch.float64), torch.full((3,), 0.3, dtype=torch.float64)
+    logits, said = torch.full((3,), -2.0, dtype=torch.float64), torch.full((3,), 0.3, dtype=torch.float64)
     likeness = Likeness(torch.tensor([-1.0, 2.0, 5.0], dtype=torch.float64), 5.0)
-    assert torch.equal(LINE.refine(logits, said, likeness), said)
+    assert torch.allclose(LINE.refine(logits, likeness), LINE.apply(logits))
     asking = replace(LINE, likeness=(1.0, 0.0, 0.0, 0.5, 0.0, -0.25), presence=(3.0, 0.0, 0.0, 0.0))
-    refined = asking.refine(logits, said, likeness)
+    refined = asking.refine(logits, likeness)
     assert (refined.diff() > 0).all()
     assert float(refined[0]) < 0.1
     assert float(refined[2]) > 0.9
     assert Calibration.from_metadata(asking.to_metadata()) == asking
-    assert len(asking.refine(logits[:0], said[:0], Likeness(said[:0], 0.0))) == 0
+    assert len(asking.refine(logits[:0], Likeness(said[:0], 0.0))) == 0
     for wrong in (replace(LINE, likeness=(1.0, 2.0)), replace(LINE, presence=(1.0,))):
         with pytest.raises(BadInput, match=f"not {EVIDENCE} and {SIGNS}"):
             Calibration.from_metadata(wrong.to_metadata())
+    for numbers in ((1.8, 1.3), (1.8, 0.0, 1.2)):
+        with pytest.raises(BadInput, match="a mean and two widths"):
+            Calibration.from_metadata(replace(LINE, responses=numbers).to_metadata())
 
 
 def test_candidates_that_are_not_alike_are_no_particles() -> None:
     """Unless the network is sure of them: few particles have no mean to be like."""
     asking = replace(LINE, likeness=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0), presence=(-1.0, 2.0, -4.0, 1.0))
-    said = torch.full((60,), 0.5, dtype=torch.float64)
 
     def ask(logit: float, strength: float, count: int = 60) -> float:
         logits = torch.full((count,), logit, dtype=torch.float64)
-        return float(asking.refine(logits, said[:count], Likeness(torch.zeros(count, dtype=torch.float64), strength))[0])
+        return float(asking.refine(logits, Likeness(torch.zeros(count, dtype=torch.float64), strength))[0])
 
     assert ask(0.5, 2.0) < 0.15
     assert ask(0.5, 5.0) > 0.3
     assert ask(3.0, 2.0) > 0.4
     assert ask(0.5, 2.0, count=4) > ask(0.5, 2.0)
+
+
+@pytest.mark.parametrize("wrong", [-3.0, -1.5, 0.0])
+def test_a_network_that_is_wrong_about_a_whole_micrograph_is_set_right(wrong: float) -> None:
+    """Half of the candidates are particles, of strength 5; the network ranks them, but all its log odds are off."""
+    generator = torch.Generator().manual_seed(7)
+    particle = torch.arange(200) < 100
+    odds = torch.where(particle, 1.5, -1.5) + torch.randn(200, generator=generator) + wrong
+    response = torch.where(particle, 5.0, 1.8) + 1.2 * torch.randn(200, generator=generator)
+    likeness = Likeness(response.to(torch.float64), 5.0)
+    knowing = replace(LINE, responses=(1.8, 1.2, 1.2))
+    said = torch.sigmoid(odds.to(torch.float64))
+    assert knowing.find_shift(said, likeness) == pytest.approx(-wrong, abs=0.5)
+    assert LINE.find_shift(said, likeness) == 0
+    assert knowing.find_shift(said[:0], Likeness(response[:0].to(torch.float64), 0.0)) == 0

@@ -125,18 +125,12 @@ def test_dirt_is_grown_by_the_margin() -> None:
     output[3] = -5.0
     output[3, 30, 30] = 5.0
     assert not find_dirt(output, 0.5).any()
-
-
-def test_a_candidate_counts_less_where_most_are_noise() -> None:
-    candidate, noise, particles = torch.tensor([0.5]), torch.full((80,), -3.0), torch.full((80,), 3.0)
-    alone = float(LINE.apply(candidate)[0])
-    among_noise = float(LINE.score(torch.cat([candidate, noise]).to(torch.float64))[0])
-    among_particles = float(LINE.score(torch.cat([candidate, particles]).to(torch.float64))[0])
-    assert among_noise < alone < among_particles
-    order = LINE.score(torch.linspace(-4, 4, 50, dtype=torch.float64))
-    assert (order.diff() > 0).all()
-    assert 0 < order.min() < order.max() < 1
-    assert len(LINE.score(torch.zeros(0))) == 0
+    # Likely dirt counts where it belongs to sure dirt, and not by itself.
+    output[3] = -5.0
+    output[3, 20:30, 20:40], output[3, 30:40, 20:40], output[3, 50:58, 20:40] = 5.0, 0.7, 0.7
+    found = find_dirt(output, 0.0)
+    assert bool(found[35, 30])
+    assert not found[50:58].any()
 
 
 def test_calibration_travels_through_metadata() -> None:
