@@ -9,8 +9,9 @@ it tells which.
 On the real pictures at hand (not part of the repository) overlays were looked at by eye. On five carbon pictures of 1024 px
 every hole whose centre is in view is found, and once one whose centre is not; on overviews of a square in 512 px some 915 and
 763 holes of 5 px along the lattice. On five close-ups the holes in full view are found, and some that the border cuts. Four
-exposures within a hole get none. On close-ups, where nothing can be compared, holes of one
-picture are called good or empty by chance.
+exposures within a hole get none. The hole with dirt in it is called contaminated on all five carbon pictures, the brightest
+ones empty on some and good on others; on close-ups, where little can be compared, the same hole is called good on one picture
+and empty on the next.
 """
 
 from pathlib import Path
