@@ -17,6 +17,7 @@ from database import Cluster
 from disks import SmallDisk
 from faketime import clear_up, prepare
 from hosts import Hosts
+from nats.aio.msg import Msg
 from sqlalchemy import Connection, select
 
 from magellon.contracts.lifeline import die_with_parent
@@ -25,6 +26,7 @@ from magellon.platform.bus.connection import BUS_ERRORS, connect_bus
 from magellon.platform.pipeline.recipe import change_recipe, read_recipe
 from magellon.platform.process import ask_server
 from magellon.platform.server.policy import Policy
+from magellon.platform.server.report import Progress
 from magellon.platform.server.submitting import Submission
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger, LedgerAway
@@ -259,7 +261,7 @@ class Plant:
             return noted + list(connection.execute(select(events.c.at)).scalars())
 
     def await_end(self, number: int, seconds: float = 120) -> None:
-        """Until so many tasks are completed and the links are made."""
+        """Until so many tasks are completed and the server says that the links are made."""
         deadline = time.monotonic() + seconds
         while self.count() != {"completed": number}:
             self.tend()
@@ -267,7 +269,31 @@ class Plant:
                 logs = "\n".join(f"== {name}\n{self.read_log(name)}" for name in ("server", *WORKERS))
                 raise AssertionError(f"not all completed: {self.count()}\n{logs}")
             time.sleep(0.1)
-        time.sleep(2)  # the session's folder follows within a second
+        while not self._hear_settled():
+            self.tend()
+            assert time.monotonic() < deadline, f"the server does not say that all is done:\n{self.read_log('server')}"
+
+    def _hear_settled(self, patience: float = 5.0) -> bool:
+        """Whether the server says within that time that a job is done and its folder right, as it does every second."""
+
+        async def hear() -> bool:
+            said = asyncio.Event()
+
+            async def note(message: Msg) -> None:
+                if Progress.model_validate_json(message.data).settled:
+                    said.set()
+
+            client = await connect_bus(self.address, "tester")
+            try:
+                await client.subscribe("progress.*", cb=note)
+                await asyncio.wait_for(said.wait(), patience)
+            finally:
+                await client.close()
+            return True
+
+        with contextlib.suppress(*BUS_ERRORS, TimeoutError):
+            return asyncio.run(hear())
+        return False
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -270,7 +270,7 @@ class Dispatcher:
         self._dirty.discard(job.id)
         progress = await asyncio.to_thread(count)
         ended = time.monotonic()
-        self._progress_at[job.id] = ended + max(_PROGRESS_INTERVAL, 10 * (ended - began))
+        self._progress_at[job.id] = ended + min(max(_PROGRESS_INTERVAL, 10 * (ended - began)), _PROGRESS_REMINDER)
         if progress.settled and (job.id in self._dirty or self._linker.is_busy(job.id)):
             progress = progress.model_copy(update={"settled": False})
             self._dirty.add(job.id)
