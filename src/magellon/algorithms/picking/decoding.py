@@ -31,7 +31,7 @@ LEAST_RESPONSE, MOST_RESPONSE, MOST_STRENGTH = -4.0, 14.0, 12.0
 """Of likeness: what is beyond is as good as this."""
 CLEAR = 8.0
 """Strength beyond which the network alone tells particles: few of the calibration's fields are as clear."""
-PRESENT, DOUBT = 0.6, 3
+PRESENT, DOUBT = 0.5, 3
 """Probability that there are particles at all, below which a micrograph doubts its candidates, and the power of the doubt."""
 SURE_OF_DIRT = 0.75
 """Probability that dirt reaches somewhere; what stays below is mostly a group of particles."""
