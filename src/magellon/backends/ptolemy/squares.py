@@ -27,7 +27,7 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
 
     contract = SQUARE_DETECTION
     name = "ptolemy"
-    version = 3
+    version = 4
     Params = SquareParams
 
     def run(self, input: SquareInput, params: SquareParams, context: Context) -> SquareOutput:
