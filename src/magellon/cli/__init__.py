@@ -13,6 +13,7 @@ from magellon.cli.doctor.command import run_doctor
 from magellon.cli.export.command import export_session
 from magellon.cli.importing.command import import_folder
 from magellon.cli.plugin.command import app as plugin_app
+from magellon.cli.problems import describe_problems
 from magellon.cli.process.command import process_folder
 from magellon.cli.run.command import OWN_FLAGS, run_step
 from magellon.cli.show import show_file
@@ -55,8 +56,7 @@ def main() -> None:
         say_error(str(error))
         sys.exit(1)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, each['loc']))} = {each['input']!r}: {each['msg']}" for each in error.errors())
-        say_error("; ".join(problems))
+        say_error(describe_problems(error))
         sys.exit(1)
     except BrokenPipeError:  # `magellon backends | head`
         sys.stderr.close()

@@ -1,6 +1,7 @@
 """Flags that say how movies and micrographs were taken, the same in every command, and what is made of them."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,14 @@ def collect_flags(*functions: Callable[..., None]) -> list[inspect.Parameter]:
 
 
 def read_optics_options(values: Mapping[str, Any]) -> OpticsOptions:
-    """What `optics_flags` said."""
+    """What `optics_flags` said.
+
+    Raises:
+        BadInput: a pixel size of nothing or less.
+    """
+    size = values.get("pixel_size")
+    if size is not None and not 0 < size < math.inf:
+        raise BadInput(f"--pixel-size {size:g} Å/px: must be a number above 0")
     names = ("pixel_size", "voltage", "cs", "amplitude_contrast", "optics_group")
     return OpticsOptions(*(values.get(name) for name in names))
 

@@ -60,6 +60,23 @@ def find_suffix(path: Path | str) -> str:
     return (os.path.splitext(stem)[1] if is_compressed(path) else suffix).lower()
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none yet.
+
+    Raises:
+        BadInput: a file has its name or that of a folder above it, or nobody may make one there.
+        Transient: the disk is full.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise BadInput(f"{path}: is a file, where a folder is wanted") from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Transient(f"{path}: no space left to make the folder ({error.strerror})") from error
+        raise BadInput(f"{path}: no folder can be made here: {error.strerror or error}") from error
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; what was written there becomes `path` at the end, or vanishes on an error.

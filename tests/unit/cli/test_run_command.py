@@ -69,3 +69,10 @@ def test_a_parameter_out_of_its_limits_is_refused_before_anything_runs(images: P
     assert isinstance(result.exception, BadInput)
     assert "max_defocus = 1.0 Å: must be at least 500" in str(result.exception)
     assert not (images / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_said(images: Path) -> None:
+    (images / "out").write_text("a file")
+    result = CliRunner().invoke(app, ["run", "fft", str(images / "good.mrc"), "--out", str(images / "out")])
+    assert isinstance(result.exception, BadInput)
+    assert "out: is a file, where a folder is wanted" in str(result.exception)

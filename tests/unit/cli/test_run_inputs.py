@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magellon.cli.acquisition import MovieOptions, OpticsOptions
+from magellon.cli.acquisition import MovieOptions, OpticsOptions, read_optics_options
 from magellon.cli.run.inputs import find_items
 from magellon.cli.run.names import name_micrograph, name_uniquely
 from magellon.cli.run.request import Beside, Request
@@ -253,3 +253,21 @@ def test_the_place_of_a_picture_is_read_from_what_lies_beside(tmp_path: Path) ->
     assert isinstance(item.input, SquareInput)
     image = item.input.image
     assert (image.pixel_size, image.stage, image.stage_z) == (8800.0, (12.5, -30.25), 4.5)
+
+
+def test_a_pixel_size_that_cannot_be_is_said_with_its_file(tmp_path: Path) -> None:
+    for category in ("micrograph_denoising", "particle_picking"):
+        with pytest.raises(BadInput, match=r"a\.mrc: pixel_size = 0\.00\d+: .* greater than 0\.01"):
+            find_items(ask(category, make_mrc(tmp_path / "a.mrc", 0.002)))
+    atlas = make_mrc(tmp_path / "atlas.mrc")
+    with pytest.raises(BadInput, match=r"atlas\.mrc: pixel_size = 2000000\.0: .* less than 1000000"):
+        find_items(ask("square_detection", atlas, optics=OpticsOptions(pixel_size=2e6)))
+    movie = make_mrc(tmp_path / "movie.mrc", frames=3)
+    with pytest.raises(BadInput, match=r"movie\.mrc: pixel_size = 5000\.0"):
+        find_items(ask("motion_correction", movie, optics=OpticsOptions(pixel_size=5000.0)))
+
+
+@pytest.mark.parametrize("size", [0.0, -1.5, float("nan"), float("inf")])
+def test_a_pixel_size_that_is_none_is_not_taken_for_one_left_out(size: float) -> None:
+    with pytest.raises(BadInput, match=r"--pixel-size .* above 0"):
+        read_optics_options({"pixel_size": size})

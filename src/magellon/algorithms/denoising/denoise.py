@@ -16,6 +16,8 @@ SMALLEST_SIDE, SMALLEST_FIELD = 32, 128.0
 """Pixels, and Å."""
 COARSEST = 12.0
 """Å/px: beyond, a particle is a dot and the network has never seen such images."""
+LARGEST = 1e12
+"""Of the values: far more electrons than any exposure has, and what sums and squares of single precision still hold."""
 
 
 def denoise_image(
@@ -33,7 +35,7 @@ def denoise_image(
         The same shape and units. Beyond 1/8 Å it is the micrograph, faintly, more where there is something to see.
 
     Raises:
-        BadInput: not a 2D image, too small, too coarse, constant, or with NaN or infinity.
+        BadInput: not a 2D image, too small, too coarse, constant, with NaN or infinity, or with enormous values.
     """
     check_micrograph(image, pixel_size)
     scale = plan_scale((image.shape[0], image.shape[1]), pixel_size)
@@ -70,5 +72,7 @@ def check_micrograph(image: Tensor, pixel_size: float) -> None:
     low, high = (float(value) for value in torch.aminmax(image))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise BadInput(f"image holds {int((~torch.isfinite(image)).sum())} values that are NaN or infinite; none are allowed")
+    if max(-low, high) > LARGEST:
+        raise BadInput(f"image holds values from {low:.3g} to {high:.3g}; denoising needs them within ±{LARGEST:g}")
     if low == high:
         raise BadInput(f"image is constant (every value is {low:g}): nothing to denoise")

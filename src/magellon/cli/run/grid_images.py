@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from magellon.cli.problems import naming
 from magellon.cli.run.names import name_uniquely
 from magellon.contracts import GridImage
 from magellon.errors import BadInput
@@ -31,7 +32,9 @@ def find_grid_images(files: Sequence[Path], pixel_size: float | None) -> list[Gr
     for path, name in zip(files, name_uniquely(files), strict=True):
         beside = _read_beside(path)
         size = pixel_size or beside.pixel_size or _read_header(path)
-        images.append(GridImage(name=name, path=path.absolute(), pixel_size=size, stage=beside.stage, stage_z=beside.stage_z))
+        with naming(path):
+            image = GridImage(name=name, path=path.absolute(), pixel_size=size, stage=beside.stage, stage_z=beside.stage_z)
+        images.append(image)
     return images
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magellon.cli.acquisition import OpticsOptions
+from magellon.cli.problems import naming
 from magellon.cli.run.movies import make_optics
 from magellon.cli.run.names import name_micrograph
 from magellon.contracts import Ctf, Micrograph, Optics
@@ -67,7 +68,8 @@ def _make_micrograph(path: Path, name: str, pixel_size: float | None, optics: Op
     size = pixel_size or header.pixel_size
     if size is None:
         raise BadInput(f"{path}: the header gives no pixel size; say it with --pixel-size")
-    return Micrograph(name=name, path=path.absolute(), pixel_size=size, shape=(header.height, header.width), optics=optics)
+    with naming(path):
+        return Micrograph(name=name, path=path.absolute(), pixel_size=size, shape=(header.height, header.width), optics=optics)
 
 
 def read_micrograph_star(path: Path, options: OpticsOptions) -> list[Found]:

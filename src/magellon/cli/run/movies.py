@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from magellon.cli.acquisition import MovieOptions, OpticsOptions
+from magellon.cli.problems import naming
 from magellon.cli.run.names import name_uniquely
 from magellon.contracts import Gain, Movie, Optics
 from magellon.errors import BadInput
@@ -37,16 +38,17 @@ def _make_movie(name: str, path: Path, optics: OpticsOptions, options: MovieOpti
     pixel_size = optics.pixel_size or read_pixel_size(path)
     if pixel_size is None:
         raise BadInput(f"{path}: the header gives no pixel size; say it with --pixel-size")
-    return Movie(
-        name=name,
-        path=path,
-        pixel_size=pixel_size,
-        optics=make_optics(optics),
-        exposure_per_frame=options.exposure_per_frame,
-        pre_exposure=options.pre_exposure or 0.0,
-        gain=gain,
-        defects=options.defects.absolute() if options.defects else None,
-    )
+    with naming(path):
+        return Movie(
+            name=name,
+            path=path,
+            pixel_size=pixel_size,
+            optics=make_optics(optics),
+            exposure_per_frame=options.exposure_per_frame,
+            pre_exposure=options.pre_exposure or 0.0,
+            gain=gain,
+            defects=options.defects.absolute() if options.defects else None,
+        )
 
 
 def read_pixel_size(path: Path) -> float | None:

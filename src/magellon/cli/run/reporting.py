@@ -9,6 +9,7 @@ from magellon.cli.run.execution import Failed, Finished, Outcome, fill_cores, op
 from magellon.cli.run.inputs import Item, find_items
 from magellon.cli.run.request import Request
 from magellon.cli.run.survey import survey_items
+from magellon.io.files import make_folder
 
 
 def run_request(request: Request, verbose: bool = False) -> int:
@@ -21,7 +22,7 @@ def run_request(request: Request, verbose: bool = False) -> int:
         BadInput: the request itself makes no sense; nothing was computed.
     """
     items = find_items(request)
-    request.out.mkdir(parents=True, exist_ok=True)
+    make_folder(request.out)
     outcomes, files = asyncio.run(_compute(items, request, verbose))
     _say_end(outcomes, files, request.out)
     return 1 if any(isinstance(each, Failed) for each in outcomes) else 0

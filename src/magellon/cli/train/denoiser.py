@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from magellon.cli.console import console, stderr
+from magellon.io.files import make_folder
 
 
 def train_denoiser(
@@ -32,7 +33,7 @@ def train_denoiser(
 
     found = find_halves(halves)
     torch.set_num_threads(threads)
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.absolute().parent)
     with stderr.status("reading") as status:
 
         def show(fraction: float) -> None:

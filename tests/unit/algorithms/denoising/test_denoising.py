@@ -136,6 +136,7 @@ def test_what_the_network_removes_is_gone_but_for_a_trace() -> None:
         (make_noise(64, 64), 30.0, "30.*12"),
         (make_noise(64, 64), 1.0, "64 Å.*128"),
         (make_noise(64, 64), float("nan"), "pixel size"),
+        (1e30 * make_noise(64, 64), 2.0, r"values from .*e\+30; .*1e\+12"),
     ],
 )
 def test_what_cannot_be_denoised_is_refused(image: torch.Tensor, pixel_size: float, named: str) -> None:
