@@ -8,20 +8,20 @@ thresholds, and of Topaz's two scales the better one (Topaz and dog in earlier r
 
 | picker | F1 | precision | recall | centring | CPU s |
 |---|---|---|---|---|---|
-| cnn, diameter given | 0.887/0.924/0.985 | 0.86/0.90/0.98 | 0.91/0.95/0.99 | 10.0/11.0/10.0 Å | 0.41/0.37/0.27 |
-| cnn, diameter 20 % small | 0.881/0.921/0.985 | 0.81/0.89/0.98 | 0.96/0.96/0.99 | 8.7/8.9/11.2 Å | 0.46/0.38/0.34 |
-| cnn, diameter 20 % large | 0.880/0.921/0.981 | 0.93/0.91/0.98 | 0.84/0.93/0.98 | 12.2/12.6/11.4 Å | 0.25/0.26/0.20 |
+| cnn, diameter given | 0.887/0.924/0.985 | 0.86/0.90/0.98 | 0.91/0.95/0.99 | 8.9/9.5/10.0 Å | 0.40/0.35/0.31 |
+| cnn, diameter 20 % small | 0.881/0.921/0.985 | 0.81/0.89/0.98 | 0.96/0.96/0.99 | 8.4/8.4/11.5 Å | 0.43/0.35/0.35 |
+| cnn, diameter 20 % large | 0.884/0.925/0.981 | 0.94/0.92/0.98 | 0.84/0.93/0.99 | 11.1/10.8/11.0 Å | 0.31/0.31/0.28 |
 | Topaz resnet16_u64, pretrained | 0.837/0.821/0.816 | 0.77/0.76/0.73 | 0.91/0.89/0.93 | 10.2/11.4/18.3 Å | 16.2/12.7/7.5 |
 | dog, diameter given | 0.870/0.913/0.965 | 0.83/0.88/0.98 | 0.91/0.95/0.95 | 12.6/10.3/12.0 Å | 0.69/0.81/0.41 |
 
 On phantoms, cnn (this network) and dog (earlier) with the diameter given: F1 0.981 and 0.976 (asymmetric, 191 Å), 0.977 and
-0.976 (shell, 131 Å), 0.886 and 0.060 (rod, 243 Å), 0.957 and 0.941 (barrel, 183 Å); four micrographs each.
+0.976 (shell, 131 Å), 0.883 and 0.060 (rod, 243 Å), 0.957 and 0.941 (barrel, 183 Å); four micrographs each.
 
 So the network is ahead of Topaz everywhere and above 0.97 on the large protein, but not on the small ones, where it is little
 better than `dog`. There 0.97 is at the limit of what can be had: a matched filter that knows the protein, the CTF, the noise,
 what hides particles and the best threshold reaches F1 0.944 and 0.956 on the same micrographs of 2xhe and 7cfn, and 0.958 and
 0.970 once it is told what is denatured or foreign (`python -m benchmarks picking_bound`). It centres to 4.0 and 5.6 Å, 3.2 and
-3.9 % of the diameter; the network, which does not know the protein, to 8.1 and 7.6 %. What the network misses stands alone and
+3.9 % of the diameter; the picker, which does not know the protein, to 7.3 and 6.5 %. What the network misses stands alone and
 is faint; what it picks wrongly is noise, and the denatured and foreign proteins.
 """
 

@@ -38,10 +38,12 @@ class Likeness:
     Attributes:
         response: (n,) float64, in standard deviations of what the filter gives anywhere.
         strength: the response that sure candidates have; 0 where there are too few to make a mean of.
+        answer: (height, width) what the filter gives everywhere, in the same unit; None where there is no mean.
     """
 
     response: Tensor
     strength: float
+    answer: Tensor | None = None
 
 
 def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabilities: Tensor) -> Likeness:
@@ -66,9 +68,11 @@ def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabili
     # The mean without the candidate itself, times the candidate.
     own, all_ = (means * sums).sum(1), (total * sums).sum(1)
     alone = (all_ - weights * own) / (weight - weights).clamp(min=1e-3)
-    centre, spread = robust_scale(_filter(whitened, total / weight)[mask > 0])
-    response = ((alone - centre) / max(spread, 1e-12)).to(torch.float64)
-    return Likeness(response, float((weights * response).sum() / weight))
+    answer = _filter(whitened, total / weight)
+    centre, spread = robust_scale(answer[mask > 0])
+    spread = max(spread, 1e-12)
+    response = ((alone - centre) / spread).to(torch.float64)
+    return Likeness(response, float((weights * response).sum() / weight), (answer - centre) / spread)
 
 
 def whiten(image: Tensor, noise: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.picking.blobs import inside_border
+from magellon.algorithms.picking.centring import measure_doubt, recentre
 from magellon.algorithms.picking.decoding import Calibration, Found, find_candidates, find_dirt
-from magellon.algorithms.picking.likeness import measure_likeness
+from magellon.algorithms.picking.likeness import Likeness, measure_likeness
 from magellon.algorithms.picking.network import MULTIPLE, STRIDE
 from magellon.algorithms.picking.peaks import Peaks
 from magellon.algorithms.picking.turning import ROTATIONS, turn, turn_output_back
@@ -62,15 +63,16 @@ class PickingNetwork:
         Args:
             usable: (h, w) bool, where candidates were looked for.
         """
-        return score_found(self.calibration, view, usable, found)
+        return score_found(self.calibration, view, usable, found)[0]
 
 
-def score_found(calibration: Calibration, view: View, usable: Tensor, found: Found) -> Tensor:
-    """`PickingNetwork.score`, where there is no network at hand."""
+def score_found(calibration: Calibration, view: View, usable: Tensor, found: Found) -> tuple[Tensor, Likeness | None]:
+    """`PickingNetwork.score`, where there is no network at hand; and the likeness, where it is asked for."""
     alone = calibration.apply(found.logits)
     if not calibration.likeness:
-        return alone
-    return calibration.refine(found.logits, measure_likeness(view.channels[0], usable, found.positions, alone))
+        return alone, None
+    likeness = measure_likeness(view.channels[0], usable, found.positions, alone)
+    return calibration.refine(found.logits, likeness), likeness
 
 
 def check_view(shape: tuple[int, int], pixel_size: float, diameter: float) -> None:
@@ -107,11 +109,13 @@ def pick_with_network(
     per_diameter = CELLS_PER_DIAMETER / STRIDE
     inside = inside_border(shape, settings.border * per_diameter, output.device)
     found = find_candidates(output, settings.separation, usable & inside)
-    scores = network.score(view, usable, found)
+    scores, likeness = score_found(network.calibration, view, usable, found)
     scores, order = torch.sort(scores, descending=True, stable=True)
     chosen = order[scores >= settings.threshold]
-    scores = scores[: len(chosen)]
-    return Peaks(view.to_micrograph(found.positions[chosen]), scores), usable
+    scores, positions = scores[: len(chosen)], found.positions[chosen]
+    if likeness is not None and likeness.answer is not None:
+        positions = recentre(likeness.answer, positions, measure_doubt(output, positions), settings.separation)
+    return Peaks(view.to_micrograph(positions), scores), usable
 
 
 def apply_network(run: Run, view: View, positions: Sequence[int] = ROTATIONS) -> Tensor:

@@ -161,7 +161,7 @@ def judge(net: PickerNet, calibration: Calibration, lessons: Sequence[Lesson]) -
         output, found = _look(net, lesson)
         hit, sure = match_candidates(found.positions, lesson.centres, lesson.doubtful)
         everywhere = torch.ones(output.shape[-2:], dtype=torch.bool)
-        scores.append(score_found(calibration, lesson.view, everywhere, found)[sure])
+        scores.append(score_found(calibration, lesson.view, everywhere, found)[0][sure])
         hits.append(hit[sure])
     return score_candidates(torch.cat(scores), torch.cat(hits), sum(len(lesson.centres) for lesson in lessons))
 
