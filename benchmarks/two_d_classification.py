@@ -69,6 +69,7 @@ import numpy as np
 
 from benchmarks.class_runs import STEP, Run, classify_stack, run_relion
 from benchmarks.classification_checks import check
+from benchmarks.classification_memory import measure_memory
 from benchmarks.table import Row
 from magellon.backends.can_classifier.params import CanClassifierParams
 from magellon.simulation.class_scores import (
@@ -106,7 +107,7 @@ def run(work: Path, quick: bool) -> list[Row]:
     rows = []
     for number, (name, spec) in enumerate(SETS.items()):
         rows += _rows(work / f"set{number}", name, spec, (20, 50) if number == 0 else (20,), RELION_ITERATIONS * (number == 0))
-    rows += check(work / "checks")
+    rows += check(work / "checks") + measure_memory(work / "memory")
     return rows + _rows(work / "large", "three proteins", replace(MIXED, count=30_000, seed=5), (50,), 0)
 
 

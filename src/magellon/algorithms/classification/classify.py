@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.classification.balance import balance_classes
+from magellon.algorithms.classification.emptiness import find_empty
 from magellon.algorithms.classification.limits import (
     advance_limit,
     first_shells,
@@ -81,6 +82,9 @@ class _Run:
             balance_classes(self.model, result.averages.occupancy, temperature, self.schedule.most_shares(number))
             if number + 1 < self.schedule.rounds:
                 self._prepare_next(number, poses, result)
+                if number + 1 >= self.schedule.settled:
+                    # Averaged with them, a weak view is drawn as much by empty boxes as by its particles.
+                    poses.empty = _find_empty(poses, self.schedule.classes)
         return _finish(poses, self.model, result, self.geometry, self.schedule.first)
 
     def _tick(self, number: int, fraction: float) -> None:
@@ -104,6 +108,14 @@ class _Run:
             share = float(occupancy.sum()) / max(int(alive.sum()), 1)
             empty = (alive & (occupancy < _SMALL * share)).nonzero()[:, 0].tolist()
         fill_classes(self.data, poses, model, self.geometry, empty, self.generator)
+
+
+def _find_empty(poses: Poses, classes: int) -> Tensor:
+    """(n,) how likely each box is to hold nothing; 0 for those not looked at yet."""
+    found = (poses.klass >= 0).nonzero()[:, 0]
+    chance = torch.zeros(len(poses.klass))
+    chance[found] = find_empty(poses.gain[found], poses.klass[found], classes).chance
+    return chance
 
 
 def _begin(data: ParticleData, geometry: Geometry, classes: int, first: int, generator: torch.Generator) -> Model:

@@ -1,5 +1,6 @@
 """The particles of a run as alignment sees them, in memory or in a file mapped into it, taken batch by batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,8 @@ class ParticleData:
     """(n,) int64: the part of the particles it belongs to, 0..F-1."""
     noise: Tensor
     """(groups, shells + 1): the variance of the noise in each coefficient."""
+    forget: Callable[[], None] = lambda: None
+    """Lets go of the memory that pages of a file take; called after each piece of work."""
 
     @property
     def folds(self) -> int:
@@ -55,11 +58,13 @@ class Poses:
     """Probability of the best hypothesis."""
     gain: Tensor
     """Log-likelihood over that of no particle."""
+    empty: Tensor
+    """Probability that there is none; such boxes count that much less in averages."""
 
     @classmethod
     def unknown(cls, count: int) -> "Poses":
         zero = torch.zeros(count)
-        return cls(torch.full((count,), -1), zero, torch.zeros(count, 2), zero.clone(), zero.clone())
+        return cls(torch.full((count,), -1), zero, torch.zeros(count, 2), zero.clone(), zero.clone(), zero.clone())
 
     def put(self, members: Tensor, found: tuple[Tensor, ...]) -> None:
         """Take on what was found of some particles: one tensor for each field, in their order, on any device."""

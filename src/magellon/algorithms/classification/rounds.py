@@ -1,7 +1,7 @@
 """One round of multi-reference alignment: fit the particles to the references, average them, and judge the averages."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,7 +79,8 @@ def run_round(
         for part in torch.split(members, BATCH):
             batch = data.take(part, wide)
             fit = fit_batch(batch, references[fold], search)
-            sums.add(batch, fit)
+            here = 1 - poses.empty[part].to(fit.weight)
+            sums.add(batch, replace(fit, weight=fit.weight * here[fit.particle]))
             best = fit.best
             gain = fit.gain - model.log_prior[fit.klass[best]]
             found.append((fit.klass[best], sampling.angles[fit.angle[best].cpu()], fit.shift[best], fit.weight[best], gain))
@@ -89,6 +90,7 @@ def run_round(
     for fold, members, sums, found in map_in_order(work, chunks, geometry.threads):
         totals[fold].merge(sums)
         poses.put(members, found)
+        data.forget()
         done += len(members)
         tick(done / len(index))
     return RoundResult(average_folds(totals, sampling.angles), sampling)

@@ -1,5 +1,6 @@
 """The first K classes: particles aligned to a few blurred ones, told apart by the autoencoder, and averaged."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -54,4 +55,4 @@ def _turn_alike(poses: Poses, model: Model, geometry: Geometry) -> Poses:
     fit = (turned * model.whole[int(counts.argmax()), : len(low.rows)].conj()).real.sum(-1)
     offsets: Tensor = angles[fit.argmax(1).cpu()]
     psi = poses.psi - torch.where(poses.klass >= 0, offsets[poses.klass], 0.0)
-    return Poses(poses.klass, psi, poses.shift, poses.weight, poses.gain)
+    return replace(poses, psi=psi)

@@ -29,7 +29,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
 
     contract = TWO_D_CLASSIFICATION
     name = "can-classifier"
-    version = 5
+    version = 6
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:

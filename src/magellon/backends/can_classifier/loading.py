@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,15 +20,15 @@ from magellon.algorithms.classification.preparation import (
 from magellon.algorithms.optics import CtfModel
 from magellon.algorithms.parallel import map_in_order
 from magellon.backends.can_classifier.source import read_boxes
+from magellon.backends.can_classifier.store import Store
 from magellon.backends.can_classifier.tables import ParticleTable
 from magellon.contracts import BadInput, Context
 
-CACHE = "particles.cache"
 FOLDS = 4
-_IN_MEMORY = 0.25
-"""Part of the memory granted that the particles may take; more goes to a file."""
 _FEW = 100
 """Optics groups with fewer particles take the noise of all."""
+_MOVED = 4096
+"""Rows moved at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,10 @@ def load_particles(
         BadInput: no particle is usable.
     """
     count, shells = len(table), disc.radius + 1
-    values = _allocate(count, len(disc.rows), context)
-    power, transfer, background = (torch.zeros(count, shells) for _ in range(3))
+    store = Store(count, 2 * (len(disc.rows) + shells), context)
+    values = store.allocate(len(disc.rows), 2, half=True)
+    power, transfer = store.allocate(shells), store.allocate(shells)
+    background = torch.zeros(len(table.groups), shells, dtype=torch.float64)
     usable = torch.zeros(count, dtype=torch.bool)
 
     def prepare(part: tuple[NDArray[np.int64], NDArray[np.float32]]) -> tuple[NDArray[np.int64], Prepared | None]:
@@ -72,40 +73,34 @@ def load_particles(
         usable[index] = True
         values[index] = torch.view_as_real(prepared.values).cpu().to(values.dtype)
         power[index], transfer[index] = prepared.power.cpu(), prepared.transfer.cpu()
-        background[index] = prepared.background.cpu()
+        background.index_add_(0, torch.from_numpy(table.group[rows].astype(np.int64)), prepared.background.cpu().double())
+        store.forget()
     kept = usable.nonzero()[:, 0]
     if not len(kept):
         raise BadInput(f"{table.stacks[0]}: none of the {count} images is usable: all are constant or hold NaN")
     if len(kept) < count:
         context.log.warning("%d of %d images are left out: constant, or with NaN or infinite pixels", count - len(kept), count)
-    whole = len(kept) == count
+    values, power, transfer = (_compact(each, kept) for each in (values, power, transfer))
     group = torch.from_numpy(table.group.astype(np.int64))[kept]
-    noise = _measure_noise(background[kept], group, len(table.groups))
+    noise = _measure_noise(background, torch.bincount(group, minlength=len(table.groups)))
     data = ParticleData(
-        values=values if whole else _compact(values, kept),
-        power=power[kept],
-        transfer=transfer[kept],
+        values=values,
+        power=power,
+        transfer=transfer,
         group=group,
         fold=torch.arange(len(kept)) % FOLDS if len(kept) >= FOLDS * 2 else torch.arange(len(kept)) % 2,
         noise=noise,
+        forget=store.forget,
     )
     return Loaded(data, kept.numpy())
 
 
-def _allocate(count: int, size: int, context: Context) -> Tensor:
-    if count * size * 8 <= _IN_MEMORY * context.memory:
-        return torch.zeros(count, size, 2)
-    path = Path(context.workdir) / CACHE
-    context.log.info("the particles are kept in a file of %.1f GB while they are classified", count * size * 4 / 1e9)
-    mapped = np.memmap(path, dtype=np.float16, mode="w+", shape=(count, size, 2))
-    path.unlink()  # the mapping keeps the space until it ends, and nothing is left behind whatever happens
-    return torch.from_numpy(mapped)
-
-
 def _compact(values: Tensor, kept: Tensor) -> Tensor:
     """Move the kept rows to the front, in place."""
-    for part in torch.split(torch.arange(len(kept)), 4096):
-        values[part] = values[kept[part]].clone()
+    if len(kept) < len(values):
+        for start in range(0, len(kept), _MOVED):
+            part = kept[start : start + _MOVED]
+            values[start : start + len(part)] = values[part].clone()
     return values[: len(kept)]
 
 
@@ -136,11 +131,8 @@ def _make_optics(table: ParticleTable, rows: NDArray[np.int64], number: int, dev
     return Optics(model, scale, b_factor, group.flipped)
 
 
-def _measure_noise(background: Tensor, group: Tensor, groups: int) -> Tensor:
-    """(groups, shells + 1): the spectrum outside the particles."""
-    overall = background.mean(0)
-    counts = torch.bincount(group, minlength=groups)
-    sums = torch.zeros(groups, background.shape[1]).index_add_(0, group, background)
+def _measure_noise(sums: Tensor, counts: Tensor) -> Tensor:
+    """(groups, shells + 1): the spectrum outside the particles, from its sums over so many particles of each group."""
+    overall = sums.sum(0) / counts.sum()
     own = sums / counts.clamp(min=1)[:, None]
-    noise = torch.where((counts >= _FEW)[:, None], own, overall)
-    return noise.clamp(min=1e-6)
+    return torch.where((counts >= _FEW)[:, None], own, overall).float().clamp(min=1e-6)

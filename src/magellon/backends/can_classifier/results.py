@@ -27,6 +27,12 @@ _OLD = frozenset(
 )  # fmt: skip
 """Labels of earlier versions or of an earlier classification that would contradict what is written."""
 
+COLUMNS = (
+    "rlnClassNumber", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnMaxValueProbDistribution",
+    "rlnLogLikeliContribution", "magellonJunkProbability",
+)  # fmt: skip
+"""What a classification adds."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -98,8 +104,8 @@ class ParticleWriter:
 
     stars: Sequence[Path]
     table: ParticleTable
-    columns: Mapping[str, Sequence[str]]
-    """Label > text of every row; columns of the input with these labels are replaced."""
+    assignment: Assignment
+    """Its columns replace those of the input with the same labels."""
     names: "Names"
     box: int
 
@@ -109,8 +115,8 @@ class ParticleWriter:
         Returns:
             How many.
         """
-        labels = [label for label in _shared_labels(self.stars) if label not in _OLD and label not in self.columns]
-        every = [*labels, *(["rlnOpticsGroup"] if "rlnOpticsGroup" not in labels else []), *self.columns]
+        labels = [label for label in _shared_labels(self.stars) if label not in _OLD and label not in COLUMNS]
+        every = [*labels, *(["rlnOpticsGroup"] if "rlnOpticsGroup" not in labels else []), *COLUMNS]
         head = {"optics": make_optics_table(self.table.groups, self.box)}
         return write_star_stream(path, head, "particles", every, self._pieces(every, chosen))
 
@@ -125,22 +131,20 @@ class ParticleWriter:
 
     def _make_piece(self, piece: StarTable, rows: NDArray[np.int64], kept: list[int], labels: Sequence[str]) -> StarTable:
         given = self.names.rename(piece)
-        fresh = {label: [values[row] for row in rows.tolist()] for label, values in self.columns.items()}
+        fresh = format_columns(self.assignment, rows)
         fresh["rlnOpticsGroup"] = [str(number) for number in (self.table.group[rows] + 1).tolist()]
         return StarTable({label: fresh.get(label) or [given[label][k] for k in kept] for label in labels})
 
 
-def format_columns(assignment: Assignment) -> dict[str, list[str]]:
-    """The columns a classification adds, as text."""
-    return {
-        "rlnClassNumber": [str(number) for number in assignment.klass.tolist()],
-        "rlnAnglePsi": _format(assignment.psi),
-        "rlnOriginXAngst": _format(assignment.origin[:, 1]),
-        "rlnOriginYAngst": _format(assignment.origin[:, 0]),
-        "rlnMaxValueProbDistribution": _format(assignment.probability),
-        "rlnLogLikeliContribution": _format(assignment.gain),
-        "magellonJunkProbability": _format(assignment.junk),
-    }
+def format_columns(assignment: Assignment, rows: NDArray[np.int64]) -> dict[str, list[str]]:
+    """The columns a classification adds, as text, of some rows."""
+    origin = assignment.origin[rows]
+    values = (
+        assignment.psi[rows], origin[:, 1], origin[:, 0],
+        assignment.probability[rows], assignment.gain[rows], assignment.junk[rows],
+    )  # fmt: skip
+    texts = ([str(number) for number in assignment.klass[rows].tolist()], *map(_format, values))
+    return dict(zip(COLUMNS, texts, strict=True))
 
 
 def _format(values: NDArray[np.float64]) -> list[str]:

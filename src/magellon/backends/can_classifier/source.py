@@ -12,7 +12,8 @@ from magellon.contracts import BadInput, ClassificationInput
 from magellon.io.mrc import open_mrc
 from magellon.io.mrc_header import read_mrc_header
 
-BATCH = 512
+_PIXELS = 1 << 21
+"""Of the boxes read at a time."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def read_boxes(table: ParticleTable, size: int) -> Iterator[tuple[NDArray[np.int
     order = np.lexsort((table.section, table.stack))
     bounds = np.searchsorted(table.stack[order], np.arange(len(table.stacks) + 1))
     rows: list[int] = []
-    images = np.empty((BATCH, size, size), dtype=np.float32)
+    batch = max(1, _PIXELS // size**2)
+    images = np.empty((batch, size, size), dtype=np.float32)
     for path, start, end in zip(table.stacks, bounds[:-1], bounds[1:], strict=True):
         if start == end:
             continue
@@ -90,7 +92,7 @@ def read_boxes(table: ParticleTable, size: int) -> Iterator[tuple[NDArray[np.int
             for row in order[start:end].tolist():
                 images[len(rows)] = stack.read(int(table.section[row]), finite=False)
                 rows.append(row)
-                if len(rows) == BATCH:
+                if len(rows) == batch:
                     yield np.array(rows), images
                     rows = []
     if rows:

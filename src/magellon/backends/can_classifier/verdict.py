@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from magellon.algorithms.classification.disc import draw_images
 from magellon.algorithms.classification.limits import unmixed_distance
@@ -16,6 +17,8 @@ from magellon.backends.can_classifier.params import CanClassifierParams
 from magellon.backends.can_classifier.plan import Plan
 from magellon.contracts import BadInput
 
+_PIECE = 16384
+"""Particles looked at at a time."""
 _NOTHING_SHOWN = 4
 """Part of the diameter that a class resolves of which no detail is proven."""
 
@@ -65,10 +68,9 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
     resolution = torch.where(limits > found.first, extent / limits, nothing)
     averages = draw_images(found.averages.cpu()[order], found.disc.to("cpu"), plan.box.size)
     disc = plan.disc.to("cpu")
-    noise, let_through = data.noise[data.group], float((plan.box.mask() ** 2).mean())
+    let_through = float((plan.box.mask() ** 2).mean())
     (signal, coefficients), (_, given) = (
-        measure_signal(data.power, noise, disc.counts, torch.full_like(klass, shells), let_through)
-        for shells in (found.aligned, min(found.first, found.aligned))
+        _measure_signal(data, disc.counts, shells, let_through) for shells in (found.aligned, min(found.first, found.aligned))
     )
     evidence = Evidence(
         averages,
@@ -101,6 +103,17 @@ def judge_classes(found: Classification, data: ParticleData, plan: Plan, params:
         correlation=found.correlation.cpu()[order].double().numpy(),
         biased=found.aligned + unmixed_distance(plan.geometry.area) - 1,
     )
+
+
+def _measure_signal(data: ParticleData, counts: Tensor, shells: int, let_through: float) -> tuple[Tensor, Tensor]:
+    """`measure_signal` of all particles, piece by piece."""
+    found = []
+    for part in torch.split(torch.arange(len(data)), _PIECE):
+        last = torch.full((len(part),), shells)
+        found.append(measure_signal(data.power[part], data.noise[data.group[part]], counts, last, let_through))
+        data.forget()
+    signal, coefficients = (torch.cat(each) for each in zip(*found, strict=True))
+    return signal, coefficients
 
 
 def find_selected(verdict: Verdict, params: CanClassifierParams) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """What classification must not do: find detail in noise, and let a shell into a reference that was not found without it."""
 
+import pytest
 import torch
 
 from magellon.algorithms.classification.autoencoder import cluster, embed_images
@@ -7,10 +8,10 @@ from magellon.algorithms.classification.averages import FoldAverages, filter_ave
 from magellon.algorithms.classification.classify import classify
 from magellon.algorithms.classification.disc import make_disc
 from magellon.algorithms.classification.limits import advance_limit, first_shells, measure_proof, shown_limits
-from magellon.algorithms.classification.particles import ParticleData
+from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.preparation import Box, Optics, prepare_particles
 from magellon.algorithms.classification.records import Settings
-from magellon.algorithms.classification.rounds import Geometry
+from magellon.algorithms.classification.rounds import Geometry, Model, run_round
 from magellon.algorithms.parallel import single_threaded_kernels
 
 DISC = make_disc(12)
@@ -25,6 +26,15 @@ def make_averages(shared_to: int, folds: int = 4, classes: int = 1, signal: floa
     noise = torch.randn(folds, classes, size, dtype=torch.complex64, generator=generator)
     ones = torch.ones(folds, classes, DISC.radius + 1)
     return FoldAverages(common + noise, ones, torch.full((folds, classes), 50.0), DISC)
+
+
+def make_noise(count: int) -> ParticleData:
+    noise = torch.randn(count, 32, 32, generator=torch.Generator().manual_seed(4))
+    prepared = prepare_particles(noise, Optics(None), BOX, DISC)
+    return ParticleData(
+        torch.view_as_real(prepared.values), prepared.power, prepared.transfer, torch.zeros(count, dtype=torch.long),
+        torch.arange(count) % 4, prepared.background.mean(0, keepdim=True).clamp(min=1e-6),
+    )  # fmt: skip
 
 
 def test_the_limit_advances_where_halves_agree_and_stops_where_they_do_not() -> None:
@@ -68,12 +78,7 @@ def test_a_particles_own_fold_is_not_in_its_reference() -> None:
 
 
 def test_noise_shows_no_detail() -> None:
-    noise = torch.randn(120, 32, 32, generator=torch.Generator().manual_seed(4))
-    prepared = prepare_particles(noise, Optics(None), BOX, DISC)
-    data = ParticleData(
-        torch.view_as_real(prepared.values), prepared.power, prepared.transfer, torch.zeros(120, dtype=torch.long),
-        torch.arange(120) % 4, prepared.background.mean(0, keepdim=True).clamp(min=1e-6),
-    )  # fmt: skip
+    data = make_noise(120)
     with single_threaded_kernels():
         found = classify(data, Geometry(BOX, DISC, 0.75, 0.1, 0.05), Settings(classes=3, rounds=5))
     assert found.first == first_shells(0.75, 12)
@@ -91,3 +96,14 @@ def test_codes_tell_images_apart_that_differ() -> None:
         labels = cluster(embed_images(images, generator), 3, generator)
     table = torch.stack([torch.bincount(labels[truth == kind], minlength=3) for kind in range(3)])
     assert int(table.max(1).values.sum()) > 110
+
+
+def test_an_empty_box_counts_by_its_chance_to_hold_a_particle() -> None:
+    data, geometry = make_noise(8), Geometry(BOX, DISC, 0.75, 0.1, 0.05)
+    reference = torch.randn(1, len(DISC.rows), dtype=torch.complex64, generator=torch.Generator().manual_seed(5))
+    model = Model(reference, reference.expand(4, 1, -1).clone(), 8, torch.zeros(1))
+    poses = Poses.unknown(8)
+    whole = run_round(data, poses, torch.arange(8), model, geometry).averages.occupancy.sum()
+    poses.empty = torch.tensor([1.0, 1.0, 0.5, 0, 0, 0, 0, 0])
+    part = run_round(data, poses, torch.arange(8), model, geometry).averages.occupancy.sum()
+    assert float(whole - part) == pytest.approx(2.5, abs=0.1)
