@@ -1,8 +1,8 @@
 """What workers report, entered into the ledger: one transaction for a batch, and the same again if it comes twice."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from magellon.contracts.task import Failed, Finished, Reports, Started
 from magellon.platform.server.book import Book, split
@@ -28,14 +28,23 @@ _start = (
     )
 )
 # The state is looked at outside: asked for it too, SQLite goes through all tasks of that state instead of these few.
-_find_by_identity = select(tasks.c.id, tasks.c.job_id, tasks.c.state).where(
+_find_by_identity = select(tasks.c.id, tasks.c.job_id, tasks.c.state, tasks.c.identity).where(
     tasks.c.identity.in_(bindparam("identities", expanding=True))
 )
 _complete = (
     update(tasks)
     .where(tasks.c.id.in_(bindparam("numbers", expanding=True)))
     .values(
-        state="completed", finished_at=bindparam("now"), reason=None, kind=None, traceback=None, published=False, former=None
+        state="completed",
+        worker=bindparam("of_worker"),
+        # Of a task that ended at once nobody said that it began.
+        started_at=case((tasks.c.state == "running", tasks.c.started_at), else_=bindparam("now")),
+        finished_at=bindparam("now"),
+        reason=None,
+        kind=None,
+        traceback=None,
+        published=False,
+        former=None,
     )
 )
 _record = events.insert()
@@ -75,20 +84,22 @@ def _enter_finished(book: Book, connection: Connection, batch: Sequence[Finished
     insert_if_absent(connection, results, rows)
     for event in batch:
         book.keep_output(event.identity, event.output)
-    return complete_tasks(connection, [event.identity for event in batch], now)
+    return _complete_tasks(connection, {event.identity: event.worker for event in batch}, now)
 
 
-def complete_tasks(connection: Connection, identities: Sequence[str], now: float) -> list[int]:
-    """Every task of these identities that waits or runs is completed, in whatever job."""
+def _complete_tasks(connection: Connection, workers: Mapping[str, str], now: float) -> list[int]:
+    """Every task of these identities that waits or runs is completed, in whatever job. `workers`: who made which result."""
     touched: list[int] = []
-    for part in split(list(identities)):
+    for part in split(list(workers)):
         rows = connection.execute(_find_by_identity, {"identities": part})
         found = [row for row in rows if row.state in _UNFINISHED]
-        if found:
-            numbers = [row.id for row in found]
-            connection.execute(_complete, {"numbers": numbers, "now": now})
-            record_changes(connection, [(row.job_id, row.id, "completed", None) for row in found], now)
+        by_worker: dict[str, list[int]] = {}
+        for row in found:
+            by_worker.setdefault(workers[row.identity], []).append(row.id)
+        for worker, numbers in by_worker.items():
+            connection.execute(_complete, {"numbers": numbers, "of_worker": worker or None, "now": now})
             touched += numbers
+        record_changes(connection, [(row.job_id, row.id, "completed", None) for row in found], now)
     return touched
 
 

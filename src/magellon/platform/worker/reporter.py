@@ -12,6 +12,8 @@ from magellon.platform.bus.connection import publish_durably
 from magellon.platform.bus.streams import EVENT_SUBJECT
 
 _MOST = 64
+_GATHER = 0.01
+"""Seconds in which more may be said after the first: a message costs much the same for one report and for ten."""
 _SUBJECT = f"{EVENT_SUBJECT}.reports"
 
 Report = Started | Finished | Failed
@@ -41,6 +43,7 @@ class Reporter:
 
     async def _send_all(self) -> None:
         while self._waiting:
+            await asyncio.sleep(_GATHER)
             part, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             record = Reports.model_construct(reports=tuple(report for report, _ in part))
             self._sent += 1

@@ -6,15 +6,15 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from magellon.contracts.task import Beat, Failed, FailureKind, Finished, Running, Started, Task
-from magellon.errors import BadInput, MagellonError
+from magellon.contracts.task import Beat, Running, Started, Task
+from magellon.errors import BadInput, MagellonError, Transient
 from magellon.platform.bus.connection import BUS_ERRORS, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, TASKS, consumer_name, task_subject
@@ -22,6 +22,7 @@ from magellon.platform.store.roots import HOME_ROOT, Roots
 from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task, find_root_names
+from magellon.platform.worker.jobs import CANCELLED, STOPPED, Job, Outcome
 from magellon.platform.worker.reporter import Reporter
 from magellon.platform.worker.served import Served
 from magellon.platform.worker.subjects import Subjects
@@ -29,18 +30,12 @@ from magellon.platform.worker.subjects import Subjects
 log = logging.getLogger("magellon.worker")
 
 _LOOK_AGAIN = 1.0
-
-
-@dataclass
-class Job:
-    """A computation a slot is at, and the tasks that wait for it: several jobs may ask for the same."""
-
-    tasks: dict[int, Task]
-    message: Msg
-    running: "asyncio.Task[None] | None" = None
-    cancelled: bool = False
-    fraction: float = 0.0
-    said: str = ""
+_GATHER = 0.004
+"""Seconds in which more slots may become idle, to ask for their tasks together."""
+_SHORT = 0.05
+"""Seconds: of a task that ends within that, nobody needs to hear that it began."""
+_FAREWELL = 3.0
+"""Seconds a worker that is stopped takes to report what it has."""
 
 
 class Worker:
@@ -72,6 +67,7 @@ class Worker:
         self._given: asyncio.Queue[Msg | None] = asyncio.Queue()
         """Tasks for idle slots; None: no more."""
         self._reporter = Reporter(client, self.incarnation)
+        self._reporting: set[asyncio.Task[None]] = set()
         self._draining = False
         self._busy_at = time.monotonic()
 
@@ -102,11 +98,18 @@ class Worker:
                 feeding = group.create_task(self._feed())
                 slots = [group.create_task(self._work(number)) for number in range(self._slots)]
                 await asyncio.wait([feeding, *slots])
+                await self._finish_reports(None)
                 beating.cancel()
         finally:
+            await self._finish_reports(_FAREWELL)
             with contextlib.suppress(*BUS_ERRORS):
                 await publish_record(self.client, f"beat.{self.name}", self._describe(leaving=True))
                 await self.client.flush(1)
+
+    async def _finish_reports(self, patience: float | None) -> None:
+        """What is not reported by then is found by whoever gets the task again."""
+        if self._reporting:
+            await asyncio.wait(self._reporting, timeout=patience)
 
     async def _try_environments(self) -> None:
         """A worker for certain backends is of no use without them, and its end says why.
@@ -180,6 +183,7 @@ class Worker:
             if not self._idle:
                 self._subjects.changed.clear()
                 await self._subjects.changed.wait()
+                await asyncio.sleep(_GATHER)
                 continue
             for message in await self._take(puller):
                 self._idle -= 1
@@ -251,16 +255,21 @@ class Worker:
             await self._join(same, task, message)
             return
         job = self._jobs[task.identity] = Job({task.id: task}, message)
+        began_before = message.metadata.num_delivered > 1  # whoever had it went away, perhaps because of it
+        self._announce(job, task, 0.0 if began_before else _SHORT)
+        outcome: Outcome | None = None
         job.running = asyncio.create_task(self._process(child, job, task))
         try:
-            await asyncio.wait({job.running})
+            outcome = await job.running
+        except asyncio.CancelledError:
+            outcome = CANCELLED if job.cancelled else STOPPED
+            if not job.cancelled or asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                raise
         finally:
-            job.running.cancel()  # nothing to cancel unless this worker is being stopped
-            with contextlib.suppress(asyncio.CancelledError):
-                await job.running
-            del self._jobs[task.identity]
-            self._busy_at = time.monotonic()
-            await self._acknowledge(message)
+            if outcome is not None:
+                self._report_beside(self._report_outcome(job, task.identity, outcome))
+            else:  # this worker has a defect and ends: the task has lost a worker
+                self._announce(job, task, 0.0)
 
     async def _acknowledge(self, message: Msg) -> None:
         with contextlib.suppress(*BUS_ERRORS):  # it comes again, and its result is found
@@ -271,60 +280,60 @@ class Worker:
         earlier = job.tasks.get(task.id)
         if earlier is None or earlier.attempt < task.attempt:
             job.tasks[task.id] = task
-            await self._report_start(task)
+            await self._reporter.report(self._describe_start(task))
         await self._acknowledge(message)
 
-    async def _process(self, child: Children, job: Job, task: Task) -> None:
-        await self._report_start(task)
-
+    async def _process(self, child: Children, job: Job, task: Task) -> Outcome:
         def listen(kind: str, fraction: float, text: str) -> None:
-            if kind == "progress":
-                job.fraction = fraction
-            elif kind == "log" and text:
+            if kind == "log" and text:
                 log.info("%s: %s", _name(task), text)
-            job.said = text or job.said
+            job.listen(fraction if kind == "progress" else None, text)
 
         try:
             roots = await self._know_roots(task)
             output, provenance = await compute_task(self._workshop, child, task, roots, listen)
         except TaskFailure as failure:
-            await self._report_failure(job, failure.kind, failure.message, failure.traceback)
+            return Outcome.of(failure)
         except MagellonError as error:
-            await self._report_failure(job, "transient", str(error), "")
-        except asyncio.CancelledError:
-            await self._report_failure(job, "cancelled", "cancelled" if job.cancelled else "the worker was stopped", "")
-            raise
+            return Outcome("transient", str(error))
+        return Outcome(output=output, provenance=provenance)
+
+    # Reports
+
+    def _report_beside(self, reporting: Coroutine[Any, Any, None]) -> None:
+        """While the slot goes on."""
+        task = asyncio.create_task(reporting)
+        self._reporting.add(task)
+        task.add_done_callback(self._reporting.discard)
+
+    def _announce(self, job: Job, task: Task, delay: float) -> None:
+        """Say that a task began, unless it has ended by then."""
+
+        def announce() -> None:
+            self._report_beside(self._reporter.report(self._describe_start(task)))
+
+        if delay:
+            job.announcing = asyncio.get_running_loop().call_later(delay, announce)
         else:
-            async for task in self._tasks_of(job):
-                finished = Finished(
-                    task=task.id,
-                    attempt=task.attempt,
-                    identity=task.identity,
-                    worker=self.name,
-                    output=output,
-                    provenance=provenance,
-                )
-                await self._reporter.report(finished)
+            announce()
 
-    @staticmethod
-    async def _tasks_of(job: Job) -> AsyncIterator[Task]:
-        """Each task that waits for a computation, also those that join while others are reported."""
-        told: set[tuple[int, int]] = set()
-        while left := [task for task in job.tasks.values() if (task.id, task.attempt) not in told]:
-            told.add((left[0].id, left[0].attempt))
-            yield left[0]
+    async def _report_outcome(self, job: Job, identity: str, outcome: Outcome) -> None:
+        """To each task that waits for it; the message is acknowledged when the bus has the reports on disk."""
+        if job.announcing is not None:
+            job.announcing.cancel()
+        try:
+            with contextlib.suppress(Transient):  # the connection was closed: the task comes again, and its result is found
+                for task in job.each_task():
+                    if outcome.kind is not None:
+                        log.warning("%s: %s: %s", _name(task), outcome.kind, outcome.message)
+                    await self._reporter.report(outcome.describe(task, self.name))
+                await self._acknowledge(job.message)
+        finally:
+            del self._jobs[identity]
+            self._busy_at = time.monotonic()
 
-    async def _report_start(self, task: Task) -> None:
-        await self._reporter.report(Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation))
-
-    async def _report_failure(self, job: Job, kind: str, message: str, traceback: str) -> None:
-        known: FailureKind = kind if kind in ("bad_input", "transient", "cancelled") else "defect"  # type: ignore[assignment]
-        async for task in self._tasks_of(job):
-            log.warning("%s: %s: %s", _name(task), known, message)
-            failed = Failed(
-                task=task.id, attempt=task.attempt, worker=self.name, kind=known, message=message, traceback=traceback
-            )
-            await self._reporter.report(failed)
+    def _describe_start(self, task: Task) -> Started:
+        return Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
 
     async def _know_roots(self, task: Task) -> Roots:
         """The roots, asked for again when a session brought a new one."""

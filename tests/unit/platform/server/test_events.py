@@ -101,6 +101,18 @@ def test_a_result_completes_its_task_whatever_the_attempt(book: Book, job: int) 
         assert row_of(connection, task.id).state == "completed"
 
 
+def test_a_task_of_which_only_the_end_is_told_began_then(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        short, long, *_ = take(book, connection)
+        enter_events(book, connection, [started(long)])
+        connection.execute(update(tasks).where(tasks.c.id == long.id).values(started_at=5.0))
+        enter_events(book, connection, [finished(short), finished(long)])
+        row = row_of(connection, short.id)
+        assert (row.state, row.worker, row.started_at) == ("completed", "w", row.finished_at)
+        row = row_of(connection, long.id)
+        assert (row.state, row.worker, row.started_at) == ("completed", "w", 5.0)
+
+
 def test_events_are_told_apart_by_their_word() -> None:
     task = Task.model_construct(id=1, attempt=1)
     told = Reports(reports=(started(task), failed(task, "defect")))
