@@ -1,5 +1,6 @@
 """The gain reference and the defects of a session: found among its files, and checked against its movies."""
 
+import filecmp
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,8 +78,15 @@ def _list_defects(tree: Tree) -> list[Path]:
 
 
 def _find_one(tree: Tree, named: str | None, what: str, others: Sequence[Path], problems: list[str]) -> Path | None:
+    option = "--gain" if what.startswith("gain") else "--defects"
     if named:
         found = tree.find(named)
+        differing = [path for path in tree.find_all(named)[1:] if found and not _is_same(path, found)]
+        if found and differing:
+            listed = ", ".join(str(path.relative_to(tree.folder)) for path in (found, *differing[:2]))
+            problems.append(
+                f"{1 + len(differing)} files named {named!r} differ: {listed}; the first is used; say which with {option}"
+            )
         if found is None:
             stem = Path(named).stem.lower()
             found = next((path for path in others if path.stem.lower() == stem), None)
@@ -87,11 +95,18 @@ def _find_one(tree: Tree, named: str | None, what: str, others: Sequence[Path], 
         problems.append(f"the {what} {named!r} that the metadata name is not in the folder")
         return None
     if len(others) > 1:
-        option = "--gain" if what.startswith("gain") else "--defects"
         listed = ", ".join(str(path.relative_to(tree.folder)) for path in others[:3])
         problems.append(f"{len(others)} files could be the {what}: {listed}; say which with {option}")
         return None
     return others[0] if others else None
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Copies of one file beside each batch of movies are nothing to speak of."""
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _check(path: Path, cache: HeaderCache, reader, shape: tuple[int, int], problems: list[str]) -> Path | None:  # type: ignore[no-untyped-def]

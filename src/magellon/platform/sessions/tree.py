@@ -65,8 +65,11 @@ class Tree:
 
     def find(self, name: str) -> Path | None:
         """The file of that name, without regard to case; the one nearest to the top."""
-        found = self._by_name.get(name.lower(), ())
-        return min(found, key=lambda path: (len(path.parts), path), default=None)
+        return next(iter(self.find_all(name)), None)
+
+    def find_all(self, name: str) -> list[Path]:
+        """All files of that name, those nearest to the top first."""
+        return sorted(self._by_name.get(name.lower(), ()), key=lambda path: (len(path.parts), path))
 
     def find_image(self, stem: str | None) -> Path | None:
         """The picture of that name, in the form that a browser shows if there is one."""

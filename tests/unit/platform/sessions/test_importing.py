@@ -200,6 +200,21 @@ def test_metadata_may_lie_elsewhere(tmp_path: Path) -> None:
         import_session(tmp_path / "movies", Acquisition(metadata="../absent"))
 
 
+def test_gains_of_one_name_that_differ_are_reported(tmp_path: Path) -> None:
+    folder = make_serialem(tmp_path / "s", 2)
+    (folder / "later").mkdir()
+    shutil.copy(folder / "CountRef_1.mrc", folder / "later/CountRef_1.mrc")
+    assert import_session(folder).problems == [], "a copy is nothing to speak of"
+    with open(folder / "later/CountRef_1.mrc", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x7f")
+    found = import_session(folder)
+    assert found.problems == [
+        "2 files named 'CountRef_1.mrc' differ: CountRef_1.mrc, later/CountRef_1.mrc; the first is used; say which with --gain"
+    ]
+    assert {movie.movie.gain.path for movie in found.movies if movie.movie.gain} == {folder / "CountRef_1.mrc"}
+
+
 def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
     folder = make_epu(tmp_path / "s", 4)
     cache = HeaderCache()
