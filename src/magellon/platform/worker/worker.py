@@ -302,7 +302,12 @@ class Worker:
 
     def _report_beside(self, reporting: Coroutine[Any, Any, None]) -> None:
         """While the slot goes on."""
-        task = asyncio.create_task(reporting)
+
+        async def report() -> None:
+            with contextlib.suppress(Transient):  # the connection was closed: the task comes again, and its result is found
+                await reporting
+
+        task = asyncio.create_task(report())
         self._reporting.add(task)
         task.add_done_callback(self._reporting.discard)
 
@@ -322,12 +327,11 @@ class Worker:
         if job.announcing is not None:
             job.announcing.cancel()
         try:
-            with contextlib.suppress(Transient):  # the connection was closed: the task comes again, and its result is found
-                for task in job.each_task():
-                    if outcome.kind is not None:
-                        log.warning("%s: %s: %s", _name(task), outcome.kind, outcome.message)
-                    await self._reporter.report(outcome.describe(task, self.name))
-                await self._acknowledge(job.message)
+            for task in job.each_task():
+                if outcome.kind is not None:
+                    log.warning("%s: %s: %s", _name(task), outcome.kind, outcome.message)
+                await self._reporter.report(outcome.describe(task, self.name))
+            await self._acknowledge(job.message)
         finally:
             del self._jobs[identity]
             self._busy_at = time.monotonic()
