@@ -21,15 +21,16 @@ Memory (`classification_memory`): 685 MB for 10,000 particles of 128 px, of whic
 742 MB for 100,000, held in a file: at most 2 kB for each (version 5: 1,064 MB for 10,000 and 1,314 MB for 30,000). Particles
 are held in memory up to a quarter of what is granted, 1 GB of a command's 4 GB.
 
-Version 6 (empty boxes count less in averages, seeds are joined clusters), by hand, one run each, K=20, one thread, seed 1;
-before, the classes of version 5 and its choice:
+Version 6 (empty boxes count less in averages, seeds are joined clusters), by hand, one run each, K=20, one thread, seed 1 where
+not said; in brackets version 5:
 
-- 3,000 particles: spread 27.1° (32.1), 17 classes used (19), 95.7 % of the wanted kept (97.2), 67 % of the junk removed (64),
-  rotations wrong by 18° (59), shifts by 4.8 Å (6.0), in 67 s. With the empty boxes alone changed: 29.9°, 19, 96.8 %, 64 %.
+- 3,000 particles, seeds 1 and 2: spread 27.1 and 30.7° (32.1, 31.8), 17 classes used by both (19, 18), 95.7 and 97.0 % of
+  the wanted kept (97.2, 97.0), 67 and 65 % of the junk removed (64, 62), rotations wrong by 18 and 49° (59, 30), shifts by
+  4.8 and 6.0 Å (6.0, 5.6), in 67 and 59 s. With the empty boxes alone changed, seed 1: 29.9°, 19, 96.8 %, 64 %, 43°.
 - Two sets whose weak protein loses most: 800 particles, K=12: kept 95.8 % (89.3), 63 % of the junk removed (68); 1,200 with
   2xhe: 87.0 % (83.7), 70 % of the junk removed (70). There whole classes of the weak protein were set aside for the empty
-  boxes they had drawn (43 of 59 lost particles in the first, 123 of 137 in the second); now most are lost one by one, as
-  their log-likelihoods are those of empty boxes.
+  boxes they had drawn (43 and 123 particles); now 2 and 67 are lost with their classes, 21 and 42 one by one, as their
+  log-likelihoods are those of empty boxes.
 - Letting empty boxes count less from half of the rounds on, not the last four, lost more at 3,000 particles (92.8 % kept):
   one class collected empty boxes, and its particles went with them.
 
