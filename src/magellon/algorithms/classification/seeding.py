@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.classification.autoencoder import cluster, embed_images
-from magellon.algorithms.classification.merging import Groups
 from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.rotation import turn_references
 from magellon.algorithms.classification.rounds import Geometry, Model
@@ -16,10 +15,6 @@ from magellon.algorithms.classification.upright import draw_upright
 Seeds = Literal["can", "random", "splitting"]
 _RADIUS = 9
 _SAMPLE = 4000
-_MORE = 3
-"""Clusters there are at first for each class; those that show the same are joined."""
-_FEWEST = 8
-"""Particles there are for each of these clusters, in the mean."""
 _SIGNAL = 1.0
 """Power of the signal the seeds are filtered with, in units of the noise of a coefficient."""
 
@@ -34,22 +29,21 @@ def seed_classes(
     aligned = _turn_alike(poses, model, geometry)
     upright = draw_upright(data, aligned, members, low, geometry.box)
     if kind == "random":
-        count = model.classes
-        labels = torch.randint(count, (len(members),), generator=generator).to(upright.images.device)
+        labels = torch.randint(model.classes, (len(members),), generator=generator).to(upright.images.device)
     else:
-        count = min(_MORE * model.classes, max(len(members) // _FEWEST, model.classes))
-        labels = cluster(embed_images(upright.images, generator), count, generator)
-    groups = Groups(*upright.add_up(torch.nn.functional.one_hot(labels, count).T.float()), low)
-    groups.join(model.classes)
-    seeds = groups.sums / (groups.transfer + 1 / _SIGNAL)[:, low.shells] * (low.shells <= model.limit)
-    used = torch.bincount(groups.group[labels], minlength=model.classes) > 0
+        labels = cluster(embed_images(upright.images, generator), model.classes, generator)
+    weights = torch.nn.functional.one_hot(labels, model.classes).T.float()
+    signal = torch.full((low.radius + 1,), _SIGNAL, device=weights.device)
+    first = model.limit
+    seeds = upright.average(weights, signal) * (low.shells <= first)
+    used = weights.sum(1) > 0
     pad = (0, len(geometry.disc.rows) - len(low.rows))
     model.whole = torch.nn.functional.pad(seeds, pad)
     model.others = model.whole.expand(data.folds, *model.whole.shape).clone()
     model.log_prior = torch.where(used, 0.0, -torch.inf)
     poses.klass[:] = -1
-    poses.klass[members] = groups.group[labels].cpu()
-    poses.psi[members] = (aligned.psi[members] - groups.angle[labels].cpu()) % 360
+    poses.klass[members] = labels.cpu()
+    poses.psi[members] = aligned.psi[members]
 
 
 def _turn_alike(poses: Poses, model: Model, geometry: Geometry) -> Poses:

@@ -23,16 +23,12 @@ class UprightImages:
 
     def average(self, weight: Tensor, signal: Tensor | None = None) -> Tensor:
         """Coefficients (..., d) of averages with weights (..., n), Wiener-filtered when the signal's power is given."""
-        sums, transfer = self.add_up(weight)
-        if signal is not None:
-            transfer = transfer + 1 / signal.clamp(min=1e-12)
-        return sums / transfer[..., self.disc.shells].clamp(min=1e-12)
-
-    def add_up(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums with weights (..., n): the coefficients (..., d) of images, and the transfer (..., shells + 1)."""
         n, size = len(self.images), self.images.shape[-1]
         total = (weight @ self.images.reshape(n, -1)).reshape(*weight.shape[:-1], size, size)
-        return take_coefficients(total, self.disc), weight @ self.transfer
+        transfer = weight @ self.transfer
+        if signal is not None:
+            transfer = transfer + 1 / signal.clamp(min=1e-12)
+        return take_coefficients(total, self.disc) / transfer[..., self.disc.shells].clamp(min=1e-12)
 
 
 def draw_upright(data: ParticleData, poses: Poses, index: Tensor, disc: Disc, box: Box) -> UprightImages:
