@@ -17,7 +17,8 @@ Floats = NDArray[np.float32]
 
 def tame_values(image: torch.Tensor) -> torch.Tensor:
     """Values that squares and sums do not overflow; their proportions stay."""
-    highest = float(image.double().abs().max()) if image.numel() else 0.0
+    low, high = torch.aminmax(image) if image.numel() else (torch.zeros(()), torch.zeros(()))
+    highest = max(-float(low), float(high))  # with no copy: a montage may fill much of the memory
     return (image.double() / highest).float() if highest > 1e8 or 0 < highest < 1e-8 else image.float()
 
 
