@@ -39,9 +39,9 @@ CALIBRATION, BEYOND = 120, 60
 FINE = 2.0
 DECAY = 500
 """Steps in which the rate falls at the end."""
-LIFT = 0.3
+LIFT = 0.15
 """The weights by frequency are fitted to particles so much stronger than they are: least squares shows what it is not sure of
-fainter, and of particles a quarter to a third was lost."""
+fainter, and of particles a quarter to a third was lost. With 0.3 more of them would be shown, but more noise beside them."""
 RENEWAL = 500
 """Steps after which other shapes are drawn, so that none is learnt by heart."""
 VIEWS = 6
