@@ -30,7 +30,7 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
 
     contract = HOLE_DETECTION
     name = "ptolemy"
-    version = 4
+    version = 5
     Params = HoleParams
 
     def run(self, input: HoleInput, params: HoleParams, context: Context) -> HoleOutput:
