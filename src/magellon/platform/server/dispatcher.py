@@ -48,7 +48,7 @@ _LOOK_AGAIN = 0.5
 _MESSAGES = 64
 _AT_A_TIME = 128
 """Reports entered in one transaction, so that nobody waits long for the loop."""
-_PACE = 0.03
+_PACE = 0.06
 """Seconds between two batches: a transaction costs much the same for two reports and for a hundred."""
 _GENTLE_PACE = 0.15
 """While people wait for pages."""
