@@ -265,6 +265,12 @@ def test_a_pixel_size_that_cannot_be_is_said_with_its_file(tmp_path: Path) -> No
     movie = make_mrc(tmp_path / "movie.mrc", frames=3)
     with pytest.raises(BadInput, match=r"movie\.mrc: pixel_size = 5000\.0"):
         find_items(ask("motion_correction", movie, optics=OpticsOptions(pixel_size=5000.0)))
+    make_mrc(tmp_path / "boxes.mrcs", frames=1)
+    optics = {"rlnOpticsGroup": ["1"], "rlnImagePixelSize": ["0"]}
+    particles = {"rlnImageName": ["000001@boxes.mrcs"], "rlnOpticsGroup": ["1"]}
+    write_star(tmp_path / "particles.star", {"optics": optics, "particles": particles})
+    with pytest.raises(BadInput, match=r"particles\.star: pixel_size = 0\.0: .* greater than"):
+        find_items(ask("two_d_classification", tmp_path / "particles.star"))
 
 
 @pytest.mark.parametrize("size", [0.0, -1.5, float("nan"), float("inf")])

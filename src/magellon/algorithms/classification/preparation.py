@@ -14,6 +14,8 @@ from magellon.algorithms.optics import CtfModel, ctf_phase
 from magellon.units import AngstromPerPixel, Pixel
 
 _EDGE_PX = 5.0
+LARGEST = 1e12
+"""Of a pixel: the squares of larger ones do not sum up in single precision."""
 """Width of the soft edge of masks, in pixels of a box of 64; scaled with the box."""
 
 
@@ -72,10 +74,11 @@ class Prepared:
 
 
 def find_unusable(boxes: Tensor) -> Tensor:
-    """(n,) True for boxes with NaN or infinite pixels, or no content at all."""
+    """(n,) True for boxes with NaN or infinite pixels, or some beyond `LARGEST`, or no content at all."""
     flat = boxes.flatten(1)
-    finite = torch.isfinite(flat).all(1)
-    return ~finite | (flat.amax(1) == flat.amin(1))
+    lowest, highest = flat.amin(1), flat.amax(1)
+    sound = (highest <= LARGEST) & (lowest >= -LARGEST)  # of a box with NaN both are NaN
+    return ~sound | (highest == lowest)
 
 
 def normalise_background(boxes: Tensor, box: Box) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from magellon.algorithms.classification.disc import Disc
 from magellon.algorithms.classification.particles import ParticleData
 from magellon.algorithms.classification.preparation import (
+    LARGEST,
     Box,
     Optics,
     Prepared,
@@ -77,9 +78,11 @@ def load_particles(
         store.forget()
     kept = usable.nonzero()[:, 0]
     if not len(kept):
-        raise BadInput(f"{table.stacks[0]}: none of the {count} images is usable: all are constant or hold NaN")
+        unusable = f"all are constant, or hold NaN or values beyond {LARGEST:g}"
+        raise BadInput(f"{table.stacks[0]}: none of the {count} images is usable: {unusable}")
     if len(kept) < count:
-        context.log.warning("%d of %d images are left out: constant, or with NaN or infinite pixels", count - len(kept), count)
+        said = "%d of %d images are left out: constant, or with pixels that are NaN or beyond %g"
+        context.log.warning(said, count - len(kept), count, LARGEST)
     values, power, transfer = (_compact(each, kept) for each in (values, power, transfer))
     group = torch.from_numpy(table.group.astype(np.int64))[kept]
     noise = _measure_noise(background, torch.bincount(group, minlength=len(table.groups)))

@@ -15,6 +15,8 @@ from magellon.io.star_stream import StarStream
 BLOCKS = ("particles", "images", "")
 """Where the rows of particles stand: RELION 3.1 and later, relion_extract's of single micrographs, and earlier versions."""
 _IMAGE = "rlnImageName"
+_LARGEST = 1e7
+"""Of a defocus or a shift in Å, or an angle in degrees: a millimetre."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class _Reader:
         self._append("stack", np.array(stacks, dtype=np.int32))
         self._append("section", np.array(sections, dtype=np.int32))
         self._append("group", np.array([numbers[group] for group in found], dtype=np.int32))
-        self._append("origin", _read_origins(piece, pixel))
+        self._append("origin", self._check("an origin (rlnOriginX, ...)", _read_origins(piece, pixel)))
         self._append("place", _read_places(piece))
         self._append(
             "micrograph",
@@ -116,8 +118,16 @@ class _Reader:
         )
         self._with_ctf.add("rlnDefocusU" in piece)
         if "rlnDefocusU" in piece:
-            self._append("ctf", _read_ctf(piece))
+            self._append("ctf", self._check("the CTF (rlnDefocusU, ...)", _read_ctf(piece)))
         self._counts[-1] += piece.rows
+
+    def _check(self, what: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        wrong = np.flatnonzero(~(np.abs(values) < _LARGEST).all(1))
+        if len(wrong):
+            row = self._counts[-1] + int(wrong[0]) + 1
+            said = ", ".join(f"{value:g}" for value in values[wrong[0]])
+            raise BadInput(f"{self._star}: particle {row}: {what} is {said}: each must be a number below {_LARGEST:g}")
+        return values
 
     def _append(self, name: str, values: NDArray[np.generic]) -> None:
         self._columns[name].append(values)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from magellon.cli.problems import naming
 from magellon.contracts import Particles
 from magellon.errors import BadInput
 from magellon.io.mrc_header import read_mrc_header
@@ -32,7 +33,8 @@ def find_particles(star: Path) -> Particles:
         pixel_size = _read_pixel_size(stream.head.get("optics"), first, header.pixel_size)
     if pixel_size is None:
         raise BadInput(f"{star}: neither the file nor the stack {stack.name} says the pixel size")
-    return Particles(star=star.absolute(), stack=None, count=count, box=header.width, pixel_size=pixel_size)
+    with naming(star):
+        return Particles(star=star.absolute(), stack=None, count=count, box=header.width, pixel_size=pixel_size)
 
 
 def _open(star: Path) -> StarStream:

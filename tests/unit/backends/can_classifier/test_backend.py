@@ -100,14 +100,27 @@ def test_one_of_two_picks_on_the_same_particle_is_kept(tmp_path: Path) -> None:
 def test_unusable_images_are_in_class_0(tmp_path: Path) -> None:
     particles = make_shape_particles(tmp_path / "in", each=20)
     stack = read_mrc(tmp_path / "in" / "shapes.mrcs")
-    stack[3, 5, 5], stack[7] = np.nan, 2.0
+    stack[3, 5, 5], stack[7], stack[11, 2, 3] = np.nan, 2.0, 1e25
     with open(tmp_path / "in" / "shapes.mrcs", "r+b") as file:
         file.seek(1024)
         file.write(stack.tobytes())
     output = run(tmp_path / "out", particles, params=PARAMS.model_copy(update={"select": (1, 2, 3)}))
     klass = read_star(output.all_particles)["particles"].ints("rlnClassNumber")
-    assert [number for number, k in enumerate(klass) if k == 0] == [3, 7]
-    assert output.kept == 58
+    assert [number for number, k in enumerate(klass) if k == 0] == [3, 7, 11]
+    assert output.kept == 57
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [("rlnDefocusU", "nan", "nan"), ("rlnDefocusV", "1e30", r"1e\+30"), ("rlnOriginXAngst", "inf", "inf")],
+)
+def test_values_that_are_no_numbers_are_refused(tmp_path: Path, column: str, value: str, said: str) -> None:
+    particles = make_shape_particles(tmp_path / "in", each=20)
+    columns = {label: ["0"] * 60 for label in ("rlnOriginXAngst", "rlnOriginYAngst", "rlnDefocusU", "rlnDefocusV")}
+    columns[column][4] = value
+    rewrite(particles, columns)
+    with pytest.raises(BadInput, match=rf"{particles.star}: particle 5: .* {said}.*below 1e\+07"):
+        run(tmp_path / "out", particles)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
