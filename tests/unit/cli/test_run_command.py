@@ -18,20 +18,24 @@ def images(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     write_mrc(tmp_path / "good.mrc", rng.normal(size=(256, 256)).astype(np.float32), 1.5)
     write_mrc(tmp_path / "bad.mrc", np.full((256, 256), np.nan, np.float32), 1.5)
+    (tmp_path / "cut.mrc").write_bytes((tmp_path / "good.mrc").read_bytes()[:700])
     return tmp_path
 
 
 @pytest.mark.slow
 def test_a_file_that_fails_is_named_and_stops_no_other(images: Path) -> None:
     out = images / "out"
-    result = CliRunner().invoke(app, ["run", "fft", str(images / "bad.mrc"), str(images / "good.mrc"), "--out", str(out)])
+    files = [str(images / name) for name in ("cut.mrc", "bad.mrc", "good.mrc")]
+    result = CliRunner().invoke(app, ["run", "fft", *files, "--out", str(out)])
     assert result.exit_code == 1
-    assert "1 of 2 done" in result.stdout
+    assert "1 of 3 done" in result.stdout
     assert "bad: failed:" in result.stderr
+    assert "cut: failed:" in result.stderr
     assert (out / "good_fft.png").exists()
     record = json.loads((out / "fft.json").read_text())
     assert list(record["items"]) == ["good"]
     assert "bad.mrc" in record["failed"]["bad"]["reason"]
+    assert "cut.mrc" in record["failed"]["cut"]["reason"]
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 

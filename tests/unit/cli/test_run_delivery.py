@@ -44,7 +44,7 @@ def test_the_record_names_parameters_results_and_failures_without_folders(tmp_pa
     request = Request("fft", "fft", 2, (), tmp_path, params={"size": 512, "mask": "/data/mask.mrc"})
     outcomes: list[Outcome] = [
         Finished(make_item("a"), FftOutput(picture=tmp_path / "a_fft.png")),
-        Failed(make_item("b"), "bad_input", "b.mrc: is empty"),
+        Failed("b", "bad_input", "b.mrc: is empty"),
     ]
     record = json.loads(write_record(outcomes, request).read_text())
     assert record == {

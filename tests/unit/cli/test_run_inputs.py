@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from magellon.cli.acquisition import MovieOptions, OpticsOptions, read_optics_options
+from magellon.cli.run.damaged import SetAside
 from magellon.cli.run.inputs import find_items
 from magellon.cli.run.names import name_micrograph, name_uniquely
 from magellon.cli.run.request import Beside, Request
@@ -106,8 +107,14 @@ def test_the_flag_wins_over_the_header(tmp_path: Path) -> None:
 
 
 def test_a_pixel_size_nobody_says_is_asked_for(tmp_path: Path) -> None:
+    movie = make_mrc(tmp_path / "m.mrcs", frames=2)
+    content = bytearray(movie.read_bytes())
+    content[40:52] = bytes(12)  # the sides of the cell
+    movie.write_bytes(content)
+    with pytest.raises(BadInput, match=r"m\.mrcs: the header gives no pixel size; say it with --pixel-size"):
+        find_items(ask("motion_correction", movie))
     (tmp_path / "m.eer").write_bytes(b"whatever")
-    with pytest.raises(BadInput, match=r"m\.eer: the header gives no pixel size; say it with --pixel-size"):
+    with pytest.raises(BadInput, match=r"m\.eer: not a TIFF file"):
         find_items(ask("motion_correction", tmp_path / "m.eer"))
 
 
@@ -222,6 +229,24 @@ def test_files_that_do_not_suit_are_named(tmp_path: Path, name: str, content: st
     (tmp_path / name).write_text(content)
     with pytest.raises(BadInput, match=rf"{name}.*{reason}"):
         find_items(ask("fft", tmp_path / name))
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_and_stops_no_other(tmp_path: Path) -> None:
+    good, bad = make_mrc(tmp_path / "good.mrc"), tmp_path / "bad.mrc"
+    bad.write_bytes(b"no picture")
+    for category in ("fft", "ctf_estimation", "micrograph_denoising", "particle_picking"):
+        aside = SetAside()
+        assert [item.name for item in find_items(ask(category, bad, good), aside)] == ["good"]
+        assert [each.name for each in aside.files] == ["bad"]
+        assert str(bad) in aside.files[0].reason
+    write_star(tmp_path / "two.star", {"micrographs": {"rlnMicrographName": ["gone.mrc", "bad.mrc", "good.mrc"]}})
+    aside = SetAside()
+    assert [item.name for item in find_items(ask("fft", tmp_path / "two.star"), aside)] == ["good"]
+    assert [each.name for each in aside.files] == ["gone", "bad"]
+    movie = make_mrc(tmp_path / "movie.mrc", frames=3)
+    aside = SetAside()
+    assert [item.name for item in find_items(ask("motion_correction", bad, movie), aside)] == ["movie"]
+    assert [each.name for each in aside.files] == ["bad"]
 
 
 def test_missing_files_and_none_are_said(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from magellon.algorithms.optics import CtfModel, ctf_phase
 from magellon.units import AngstromPerPixel, Pixel
 
 _EDGE_PX = 5.0
+"""Width of the soft edge of masks, in pixels of a box of 64; scaled with the box."""
 LARGEST = 1e12
 """Of a pixel: the squares of larger ones do not sum up in single precision."""
-"""Width of the soft edge of masks, in pixels of a box of 64; scaled with the box."""
 
 
 @dataclass(frozen=True)

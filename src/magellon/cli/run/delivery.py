@@ -30,9 +30,7 @@ def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
         if isinstance(outcome, Finished)
     }
     failed = {
-        outcome.item.name: {"kind": outcome.kind, "reason": outcome.message}
-        for outcome in outcomes
-        if isinstance(outcome, Failed)
+        outcome.name: {"kind": outcome.kind, "reason": outcome.message} for outcome in outcomes if isinstance(outcome, Failed)
     }
     record = {
         "category": request.category,

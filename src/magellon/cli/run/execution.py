@@ -31,9 +31,9 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """An item that did not."""
+    """An item that did not, or a file that could not become one."""
 
-    item: Item
+    name: str
     kind: str
     message: str
     traceback: str = ""
@@ -98,7 +98,7 @@ async def _run_one(child: Children, item: Item, request: Request, workdir: Path)
     try:
         done = await child.run(task)
     except TaskFailure as failure:
-        return Failed(item, failure.kind, failure.message, failure.traceback)
+        return Failed(item.name, failure.kind, failure.message, failure.traceback)
     return Finished(item, deliver(done, request, workdir))
 
 

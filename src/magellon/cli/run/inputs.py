@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magellon.cli.run.damaged import SetAside
 from magellon.cli.run.grid_images import find_grid_images
 from magellon.cli.run.micrographs import Found, find_micrographs
 from magellon.cli.run.movies import find_movies
@@ -42,11 +43,11 @@ class Item:
     micrograph: Micrograph | None = None
 
 
-def find_items(request: Request) -> list[Item]:
-    """What to compute, in the order of the files.
+def find_items(request: Request, aside: SetAside | None = None) -> list[Item]:
+    """What to compute, in the order of the files; `aside` gets movies and micrographs that cannot be read.
 
     Raises:
-        BadInput: no files, a file that does not exist, or one that does not suit the category.
+        BadInput: no files, a file that does not exist, one that does not suit the category, or none that can be read.
     """
     if request.category not in _FINDERS:
         raise BadInput(f"`magellon run` knows no inputs for {request.category}; it runs {', '.join(_FINDERS)}")
@@ -55,50 +56,54 @@ def find_items(request: Request) -> list[Item]:
     missing = [path for path in request.files if not path.exists()]
     if missing:
         raise BadInput(f"{missing[0]} does not exist")
-    items = _FINDERS[request.category](request)
+    aside = aside if aside is not None else SetAside()
+    items = _FINDERS[request.category](request, aside)
+    if not items and aside.files:
+        raise BadInput(aside.files[0].reason)
     if not items:
         raise BadInput(f"{request.files[0]}: nothing in it to run {request.category} on")
     return items
 
 
-def _find_squares(request: Request) -> list[Item]:
+def _find_squares(request: Request, _: SetAside) -> list[Item]:
     return [Item(each.name, SquareInput(image=each)) for each in find_grid_images(request.files, request.optics.pixel_size)]
 
 
-def _find_holes(request: Request) -> list[Item]:
+def _find_holes(request: Request, _: SetAside) -> list[Item]:
     return [Item(each.name, HoleInput(image=each)) for each in find_grid_images(request.files, request.optics.pixel_size)]
 
 
-def _find_motion(request: Request) -> list[Item]:
+def _find_motion(request: Request, aside: SetAside) -> list[Item]:
     movies = []
     plain = [path for path in request.files if not is_session(path)]
     if plain:
-        movies += find_movies(plain, request.optics, request.movie)
+        movies += find_movies(plain, request.optics, request.movie, aside)
     movies += expand_sessions([path for path in request.files if path not in plain], request)
     return [Item(movie.name, MotionInput(movie=movie), movie=movie) for movie in movies]
 
 
-def _find_ctf(request: Request) -> list[Item]:
+def _find_ctf(request: Request, aside: SetAside) -> list[Item]:
     return _each(
         request,
+        aside,
         lambda found: CtfInput(micrograph=found.unweighted, group_spectrum=found.group_spectrum),
     )
 
 
-def _find_fft(request: Request) -> list[Item]:
-    return _each(request, lambda found: FftInput(micrograph=found.unweighted))
+def _find_fft(request: Request, aside: SetAside) -> list[Item]:
+    return _each(request, aside, lambda found: FftInput(micrograph=found.unweighted))
 
 
-def _find_denoising(request: Request) -> list[Item]:
-    return _each(request, lambda found: DenoisingInput(micrograph=found.micrograph))
+def _find_denoising(request: Request, aside: SetAside) -> list[Item]:
+    return _each(request, aside, lambda found: DenoisingInput(micrograph=found.micrograph))
 
 
-def _find_picking(request: Request) -> list[Item]:
-    return _each(request, lambda found: PickingInput(micrograph=found.micrograph, ctf=found.ctf))
+def _find_picking(request: Request, aside: SetAside) -> list[Item]:
+    return _each(request, aside, lambda found: PickingInput(micrograph=found.micrograph, ctf=found.ctf))
 
 
-def _find_extraction(request: Request) -> list[Item]:
-    found = _micrographs(request)
+def _find_extraction(request: Request, aside: SetAside) -> list[Item]:
+    found = _micrographs(request, aside)
     picks = find_picks(found, request.beside)
     return [
         Item(
@@ -111,15 +116,15 @@ def _find_extraction(request: Request) -> list[Item]:
     ]
 
 
-def _find_classification(request: Request) -> list[Item]:
+def _find_classification(request: Request, _: SetAside) -> list[Item]:
     """All STAR files together are one item."""
     items = [ClassificationItem(particles=find_particles(path)) for path in request.files]
     return [Item(request.files[0].stem, ClassificationInput(items=tuple(items)))]
 
 
-def _find_training(request: Request) -> list[Item]:
+def _find_training(request: Request, aside: SetAside) -> list[Item]:
     """All micrographs with picks make one item."""
-    found = _micrographs(request)
+    found = _micrographs(request, aside)
     picks = find_picks(found, request.beside)
     items = tuple(
         PickerTrainingItem(micrograph=each.micrograph, picks=picks[each.micrograph.name])
@@ -131,15 +136,15 @@ def _find_training(request: Request) -> list[Item]:
     return [Item("picker", PickerTrainingInput(items=items, kept=request.beside.kept))]
 
 
-def _micrographs(request: Request) -> list[Found]:
-    return find_micrographs(request.files, request.optics, request.beside.ctf)
+def _micrographs(request: Request, aside: SetAside) -> list[Found]:
+    return find_micrographs(request.files, request.optics, request.beside.ctf, aside)
 
 
-def _each(request: Request, make: Callable[[Found], Record]) -> list[Item]:
-    return [Item(found.micrograph.name, make(found), micrograph=found.micrograph) for found in _micrographs(request)]
+def _each(request: Request, aside: SetAside, make: Callable[[Found], Record]) -> list[Item]:
+    return [Item(found.micrograph.name, make(found), micrograph=found.micrograph) for found in _micrographs(request, aside)]
 
 
-_FINDERS: Mapping[str, Callable[[Request], list[Item]]] = {
+_FINDERS: Mapping[str, Callable[[Request, SetAside], list[Item]]] = {
     "square_detection": _find_squares,
     "hole_detection": _find_holes,
     "motion_correction": _find_motion,

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from magellon.cli.acquisition import OpticsOptions
 from magellon.cli.problems import naming
+from magellon.cli.run.damaged import SetAside, Unreadable
 from magellon.cli.run.movies import make_optics
 from magellon.cli.run.names import name_micrograph
 from magellon.contracts import Ctf, Micrograph, Optics
@@ -27,8 +29,8 @@ class Found:
     """Where its STAR file lies, or itself: later results are looked for there."""
 
 
-def find_micrographs(files: Sequence[Path], options: OpticsOptions, ctf_star: Path | None) -> list[Found]:
-    """The micrographs of all files: an MRC file is one, a STAR file lists many.
+def find_micrographs(files: Sequence[Path], options: OpticsOptions, ctf_star: Path | None, aside: SetAside) -> list[Found]:
+    """The micrographs of all files: an MRC file is one, a STAR file lists many. Unreadable ones are set aside.
 
     Raises:
         BadInput: a file that is neither, a STAR file without micrographs, a missing pixel size, or one name twice.
@@ -36,7 +38,10 @@ def find_micrographs(files: Sequence[Path], options: OpticsOptions, ctf_star: Pa
     fits = {name_micrograph(found.micrograph.path): found.ctf for found in _read_ctf_star(ctf_star, options)}
     result: list[Found] = []
     for file in files:
-        result += read_micrograph_star(file, options) if file.suffix.lower() == ".star" else [_from_mrc(file, options)]
+        if file.suffix.lower() == ".star":
+            result += read_micrograph_star(file, options, aside)
+        else:
+            result += aside.attempt(name_micrograph(file), partial(_from_mrc, file, options))
     seen: dict[str, Path] = {}
     for index, found in enumerate(result):
         name = found.micrograph.name
@@ -49,7 +54,7 @@ def find_micrographs(files: Sequence[Path], options: OpticsOptions, ctf_star: Pa
 
 
 def _read_ctf_star(ctf_star: Path | None, options: OpticsOptions) -> Iterable[Found]:
-    return read_micrograph_star(ctf_star, options) if ctf_star else ()
+    return read_micrograph_star(ctf_star, options, SetAside()) if ctf_star else ()
 
 
 def _from_mrc(path: Path, options: OpticsOptions) -> Found:
@@ -64,7 +69,10 @@ def find_group_spectrum(micrograph: Micrograph) -> Path | None:
 
 
 def _make_micrograph(path: Path, name: str, pixel_size: float | None, optics: Optics) -> Micrograph:
-    header = read_mrc_header(path)
+    try:
+        header = read_mrc_header(path)
+    except BadInput as error:
+        raise Unreadable(str(error)) from error
     size = pixel_size or header.pixel_size
     if size is None:
         raise BadInput(f"{path}: the header gives no pixel size; say it with --pixel-size")
@@ -72,18 +80,21 @@ def _make_micrograph(path: Path, name: str, pixel_size: float | None, optics: Op
         return Micrograph(name=name, path=path.absolute(), pixel_size=size, shape=(header.height, header.width), optics=optics)
 
 
-def read_micrograph_star(path: Path, options: OpticsOptions) -> list[Found]:
+def read_micrograph_star(path: Path, options: OpticsOptions, aside: SetAside) -> list[Found]:
     """The rows of `corrected_micrographs.star` or `micrographs_ctf.star`, of RELION 2 to 5.
 
     Raises:
-        BadInput: no micrographs in it, or a micrograph that is not there.
+        BadInput: no micrographs in it.
     """
     tables = read_star(path)
     table = tables.get("micrographs") or tables.get("")
     if table is None or "rlnMicrographName" not in table:
         raise BadInput(f"{path}: lists no micrographs (no rlnMicrographName); there are {', '.join(tables) or 'no blocks'}")
     optics = _read_optics(tables.get("optics"))
-    return [_from_row(path, table, row, optics, options) for row in range(table.rows)]
+    found: list[Found] = []
+    for row, name in enumerate(table["rlnMicrographName"]):
+        found += aside.attempt(name_micrograph(Path(name)), partial(_from_row, path, table, row, optics, options))
+    return found
 
 
 def _from_row(
@@ -146,11 +157,11 @@ def resolve_name(name: str, star: Path) -> Path:
     """A file named in a STAR file: relative to the RELION project, which is the STAR's folder or one above it.
 
     Raises:
-        BadInput: it is in none of them.
+        Unreadable: it is in none of them.
     """
     star = star.absolute()
     for folder in (*star.parents, Path.cwd()):
         path = folder / name
         if path.exists():
             return path
-    raise BadInput(f"{star}: names {name}, which is neither beside it, nor in a folder above, nor here")
+    raise Unreadable(f"{star}: names {name}, which is neither beside it, nor in a folder above, nor here")

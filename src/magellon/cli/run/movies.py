@@ -1,18 +1,20 @@
 """From movie files, folders and `session.json` to movies with their optics."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from magellon.cli.acquisition import MovieOptions, OpticsOptions
 from magellon.cli.problems import naming
+from magellon.cli.run.damaged import SetAside, Unreadable
 from magellon.cli.run.names import name_uniquely
 from magellon.contracts import Gain, Movie, Optics
 from magellon.errors import BadInput
 from magellon.io.movie_header import read_movie_header
 
 
-def find_movies(files: Iterable[Path], optics: OpticsOptions, options: MovieOptions) -> list[Movie]:
-    """One record per movie file, in the order given; pixel sizes from the headers unless given.
+def find_movies(files: Iterable[Path], optics: OpticsOptions, options: MovieOptions, aside: SetAside) -> list[Movie]:
+    """One record per movie file, in the order given; pixel sizes from the headers unless given. Unreadable ones are set aside.
 
     Raises:
         BadInput: a pixel size is neither given nor in the header.
@@ -20,7 +22,10 @@ def find_movies(files: Iterable[Path], optics: OpticsOptions, options: MovieOpti
     paths = list(files)
     names = name_uniquely(paths)
     gain = _find_gain(options)
-    return [_make_movie(name, path, optics, options, gain) for name, path in zip(names, paths, strict=True)]
+    movies: list[Movie] = []
+    for name, path in zip(names, paths, strict=True):
+        movies += aside.attempt(name, partial(_make_movie, name, path, optics, options, gain))
+    return movies
 
 
 def make_optics(options: OpticsOptions, found: Optics | None = None) -> Optics:
@@ -35,7 +40,10 @@ def make_optics(options: OpticsOptions, found: Optics | None = None) -> Optics:
 
 
 def _make_movie(name: str, path: Path, optics: OpticsOptions, options: MovieOptions, gain: Gain | None) -> Movie:
-    pixel_size = optics.pixel_size or read_pixel_size(path)
+    try:
+        pixel_size = optics.pixel_size or read_movie_header(path).pixel_size
+    except BadInput as error:
+        raise Unreadable(str(error)) from error
     if pixel_size is None:
         raise BadInput(f"{path}: the header gives no pixel size; say it with --pixel-size")
     with naming(path):
@@ -49,14 +57,6 @@ def _make_movie(name: str, path: Path, optics: OpticsOptions, options: MovieOpti
             gain=gain,
             defects=options.defects.absolute() if options.defects else None,
         )
-
-
-def read_pixel_size(path: Path) -> float | None:
-    """Å/px of a movie as its header says; None when it does not, or when the file cannot be read: the backend will say why."""
-    try:
-        return read_movie_header(path).pixel_size
-    except BadInput:
-        return None
 
 
 def _find_gain(options: MovieOptions) -> Gain | None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from magellon.cli.console import console, make_progress, stderr
+from magellon.cli.run.damaged import SetAside
 from magellon.cli.run.delivery import write_record, write_star_files
 from magellon.cli.run.execution import Failed, Finished, Outcome, fill_cores, open_children, run_items
 from magellon.cli.run.inputs import Item, find_items
@@ -21,20 +22,25 @@ def run_request(request: Request, verbose: bool = False) -> int:
     Raises:
         BadInput: the request itself makes no sense; nothing was computed.
     """
-    items = find_items(request)
+    aside = SetAside()
+    items = find_items(request, aside)
     make_folder(request.out)
-    outcomes, files = asyncio.run(_compute(items, request, verbose))
+    damaged = [Failed(each.name, "bad_input", each.reason) for each in aside.files]
+    outcomes, files = asyncio.run(_compute(items, damaged, request, verbose))
     _say_end(outcomes, files, request.out)
     return 1 if any(isinstance(each, Failed) for each in outcomes) else 0
 
 
-async def _compute(items: list[Item], request: Request, verbose: bool) -> tuple[list[Outcome], list[Path]]:
+async def _compute(
+    items: list[Item], damaged: list[Failed], request: Request, verbose: bool
+) -> tuple[list[Outcome], list[Path]]:
     """The outcomes, and the files written about them."""
     slots = fill_cores(len(items), request.jobs, request.threads)
     async with open_children(slots) as children:
         items = await survey_items(children[0], items, request)
         with make_progress() as progress:
-            bar = progress.add_task(f"{request.category}/{request.backend}", total=len(items), note="")
+            total = len(items) + len(damaged)
+            bar = progress.add_task(f"{request.category}/{request.backend}", total=total, note="")
             failures: list[Failed] = []
 
             def watch(outcome: Outcome) -> None:
@@ -43,13 +49,15 @@ async def _compute(items: list[Item], request: Request, verbose: bool) -> tuple[
                     _say_failure(outcome, verbose)
                 progress.update(bar, advance=1, note=f"{len(failures)} failed" if failures else "")
 
-            outcomes = await run_items(children, items, request, watch)
+            for each in damaged:
+                watch(each)
+            outcomes = [*damaged, *await run_items(children, items, request, watch)]
         record = write_record(outcomes, request)
         return outcomes, [*await write_star_files(children[0], outcomes, request), record]
 
 
 def _say_failure(failed: Failed, verbose: bool) -> None:
-    stderr.print(f"{failed.item.name}: failed: {failed.message}", markup=False, style="red", soft_wrap=True)
+    stderr.print(f"{failed.name}: failed: {failed.message}", markup=False, style="red", soft_wrap=True)
     if verbose and failed.traceback:
         stderr.print(failed.traceback, markup=False, soft_wrap=True)
     elif failed.kind == "defect":
