@@ -45,6 +45,8 @@ class Started(Record):
     attempt: int
     worker: str
     incarnation: str
+    lost: int = 0
+    """Workers that were given this attempt before and went away without a word of it."""
 
 
 class Finished(Record):

@@ -23,6 +23,7 @@ _start = (
         state="running",
         worker=bindparam("of_worker"),
         incarnation=bindparam("of_incarnation"),
+        lost=tasks.c.lost + bindparam("of_lost"),
         started_at=bindparam("now"),
         reason=None,
     )
@@ -68,7 +69,14 @@ def enter_events(book: Book, connection: Connection, batch: Sequence[Event]) -> 
 
 def _enter_started(connection: Connection, batch: Iterable[Started], now: float) -> None:
     rows = [
-        {"of_task": e.task, "of_attempt": e.attempt, "of_worker": e.worker, "of_incarnation": e.incarnation, "now": now}
+        {
+            "of_task": e.task,
+            "of_attempt": e.attempt,
+            "of_worker": e.worker,
+            "of_incarnation": e.incarnation,
+            "of_lost": e.lost,
+            "now": now,
+        }
         for e in batch
     ]
     execute_many(connection, _start, rows)

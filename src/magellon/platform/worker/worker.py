@@ -33,7 +33,7 @@ _LOOK_AGAIN = 1.0
 _GATHER = 0.004
 """Seconds in which more slots may become idle, to ask for their tasks together."""
 _SHORT = 0.05
-"""Seconds: of a task that ends within that, nobody needs to hear that it began."""
+"""Seconds: of a task that ends within that at its first attempt, nobody needs to hear that it began."""
 _FAREWELL = 3.0
 """Seconds a worker that is stopped takes to report what it has."""
 
@@ -255,8 +255,6 @@ class Worker:
             await self._join(same, task, message)
             return
         job = self._jobs[task.identity] = Job({task.id: task}, message)
-        began_before = message.metadata.num_delivered > 1  # whoever had it went away, perhaps because of it
-        self._announce(job, task, 0.0 if began_before else _SHORT)
         outcome: Outcome | None = None
         job.running = asyncio.create_task(self._process(child, job, task))
         try:
@@ -284,6 +282,12 @@ class Worker:
         await self._acknowledge(message)
 
     async def _process(self, child: Children, job: Job, task: Task) -> Outcome:
+        lost = job.message.metadata.num_delivered - 1
+        if lost or task.attempt > 1:  # perhaps it ends its workers: then they are to be counted
+            await self._reporter.report(self._describe_start(task, lost))
+        else:
+            self._announce(job, task, _SHORT)
+
         def listen(kind: str, fraction: float, text: str) -> None:
             if kind == "log" and text:
                 log.info("%s: %s", _name(task), text)
@@ -336,8 +340,8 @@ class Worker:
             del self._jobs[identity]
             self._busy_at = time.monotonic()
 
-    def _describe_start(self, task: Task) -> Started:
-        return Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation)
+    def _describe_start(self, task: Task, lost: int = 0) -> Started:
+        return Started(task=task.id, attempt=task.attempt, worker=self.name, incarnation=self.incarnation, lost=lost)
 
     async def _know_roots(self, task: Task) -> Roots:
         """The roots, asked for again when a session brought a new one."""

@@ -94,6 +94,16 @@ def test_the_third_lost_worker_is_the_last(book: Book, job: int) -> None:
         assert "3 times" in row.reason
 
 
+def test_workers_that_went_away_without_a_word_count(book: Book, job: int) -> None:
+    with book.ledger.transaction() as connection:
+        task = take(book, connection)[0]
+        report = started(task).model_copy(update={"lost": 2})
+        enter_events(book, connection, [report, report])
+        assert row_of(connection, task.id).lost == 2, "told twice, it counts once"
+        enter_lost(book.policy, connection, task.id, "w", 0.0)
+        assert row_of(connection, task.id).state == "failed"
+
+
 def test_a_result_completes_its_task_whatever_the_attempt(book: Book, job: int) -> None:
     with book.ledger.transaction() as connection:
         task = take(book, connection)[0]

@@ -172,7 +172,7 @@ def test_of_a_short_task_only_the_end_is_told(tmp_path: Path, monkeypatch: pytes
     work(tmp_path, monkeypatch, act)
 
 
-def test_a_task_that_was_given_to_another_before_is_announced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_was_tried_before_is_announced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(client: Client, worker: Worker) -> None:
         worker.drain()  # so that another one has it first, and gives it back
         await give(client, make_task(1, 0.0))
@@ -180,7 +180,11 @@ def test_a_task_that_was_given_to_another_before_is_announced_at_once(tmp_path: 
         await message.nak()
         again = Worker(client, "v", worker._workshop, 1, worker._refresh_roots, worker._served)
         working = asyncio.create_task(again.run(1.0))
-        assert name_reports(await hear(client, 2)) == [("started", 1), ("finished", 1)]
+        reports = await hear(client, 2)
+        assert name_reports(reports) == [("started", 1), ("finished", 1)]
+        assert reports[0] == Started(task=1, attempt=1, worker="v", incarnation=again.incarnation, lost=1)
+        await give(client, make_task(2, 0.0).model_copy(update={"attempt": 2}))
+        assert name_reports(await hear(client, 2)) == [("started", 2), ("finished", 2)]
         await stop(working)
 
     work(tmp_path, monkeypatch, act)
