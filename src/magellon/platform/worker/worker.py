@@ -33,7 +33,7 @@ _LOOK_AGAIN = 1.0
 _GATHER = 0.004
 """Seconds in which more slots may become idle, to ask for their tasks together."""
 _SHORT = 0.05
-"""Seconds: of a task that ends within that at its first attempt, nobody needs to hear that it began."""
+"""Seconds: where tasks end within that, nobody needs to hear that they began."""
 _FAREWELL = 3.0
 """Seconds a worker that is stopped takes to report what it has."""
 
@@ -68,6 +68,8 @@ class Worker:
         """Tasks for idle slots; None: no more."""
         self._reporter = Reporter(client, self.incarnation)
         self._reporting: set[asyncio.Task[None]] = set()
+        self._quick: set[tuple[str, str]] = set()
+        """Categories and backends whose latest task ended at once."""
         self._draining = False
         self._busy_at = time.monotonic()
 
@@ -283,10 +285,12 @@ class Worker:
 
     async def _process(self, child: Children, job: Job, task: Task) -> Outcome:
         lost = job.message.metadata.num_delivered - 1
-        if lost or task.attempt > 1:  # perhaps it ends its workers: then they are to be counted
-            await self._reporter.report(self._describe_start(task, lost))
-        else:
+        kind = (task.category, task.backend)
+        if kind in self._quick and not lost and task.attempt == 1:
             self._announce(job, task, _SHORT)
+        else:  # on the bus before it begins: a task that ends its workers is known by what they said
+            await self._reporter.report(self._describe_start(task, lost))
+        began = time.monotonic()
 
         def listen(kind: str, fraction: float, text: str) -> None:
             if kind == "log" and text:
@@ -300,6 +304,7 @@ class Worker:
             return Outcome.of(failure)
         except MagellonError as error:
             return Outcome("transient", str(error))
+        (self._quick.add if time.monotonic() - began < _SHORT else self._quick.discard)(kind)
         return Outcome(output=output, provenance=provenance)
 
     # Reports

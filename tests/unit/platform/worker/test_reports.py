@@ -1,4 +1,4 @@
-"""What a worker tells of its tasks: of one that ends at once only its end, of any other also that it began."""
+"""What a worker tells of its tasks: that they begin and how they end; where they end at once, only the end."""
 
 import asyncio
 import subprocess
@@ -161,8 +161,10 @@ def name_reports(reports: list[Report]) -> list[tuple[str, int]]:
     return [(report.event, report.task) for report in reports]
 
 
-def test_of_a_short_task_only_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_tasks_end_at_once_only_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(client: Client, worker: Worker) -> None:
+        await give(client, make_task(7, 0.0))
+        assert name_reports(await hear(client, 2)) == [("started", 7), ("finished", 7)], "nothing is known of its backend yet"
         await give(client, make_task(1, 0.0), make_task(2, 0.3))
         reports = await hear(client, 3)
         assert name_reports(reports) == [("finished", 1), ("started", 2), ("finished", 2)]
@@ -193,7 +195,7 @@ def test_a_task_that_was_tried_before_is_announced_at_once(tmp_path: Path, monke
 def test_a_failure_without_a_known_kind_is_a_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(client: Client, worker: Worker) -> None:
         await give(client, make_task(1, 0.0, {"fails": True}))
-        (report,) = await hear(client, 1)
+        report = (await hear(client, 2))[1]
         assert report == Failed(task=1, attempt=1, worker="w", kind="defect", message="why")
 
     work(tmp_path, monkeypatch, act)
@@ -208,7 +210,7 @@ def test_a_cancelled_task_ends_and_the_slot_goes_on(tmp_path: Path, monkeypatch:
         assert (report.event, report.task) == ("failed", 1)
         assert report == Failed(task=1, attempt=1, worker="w", kind="cancelled", message="cancelled")
         await give(client, make_task(2, 0.0))
-        assert name_reports(await hear(client, 1)) == [("finished", 2)]
+        assert name_reports(await hear(client, 2)) == [("started", 2), ("finished", 2)]
 
     work(tmp_path, monkeypatch, act)
 
