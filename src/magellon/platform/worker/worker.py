@@ -6,7 +6,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from nats.aio.client import Client
@@ -23,6 +23,7 @@ from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task, find_root_names
 from magellon.platform.worker.jobs import CANCELLED, STOPPED, Job, Outcome
+from magellon.platform.worker.pace import SHORT, Pace
 from magellon.platform.worker.reporter import Reporter
 from magellon.platform.worker.served import Served
 from magellon.platform.worker.subjects import Subjects
@@ -32,8 +33,6 @@ log = logging.getLogger("magellon.worker")
 _LOOK_AGAIN = 1.0
 _GATHER = 0.004
 """Seconds in which more slots may become idle, to ask for their tasks together."""
-_SHORT = 0.05
-"""Seconds: where tasks end within that, nobody needs to hear that they began."""
 _FAREWELL = 3.0
 """Seconds a worker that is stopped takes to report what it has."""
 
@@ -68,8 +67,9 @@ class Worker:
         """Tasks for idle slots; None: no more."""
         self._reporter = Reporter(client, self.incarnation)
         self._reporting: set[asyncio.Task[None]] = set()
-        self._quick: set[tuple[str, str]] = set()
-        """Categories and backends whose latest task ended at once."""
+        self._pace = Pace()
+        self._warm: list[Children] = []
+        """Children that wait, those that worked last at the end: they are the first to work again."""
         self._draining = False
         self._busy_at = time.monotonic()
 
@@ -95,10 +95,11 @@ class Worker:
         await self.client.subscribe("wake", cb=self._hear_wake)
         await self.client.subscribe(f"cancel.{self.name}", cb=self._hear_cancel)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+                children = [await stack.enter_async_context(self._open_children(number)) for number in range(self._slots)]
                 beating = group.create_task(self._beat(beat_interval))
                 feeding = group.create_task(self._feed())
-                slots = [group.create_task(self._work(number)) for number in range(self._slots)]
+                slots = [group.create_task(self._work(each)) for each in children]
                 await asyncio.wait([feeding, *slots])
                 await self._finish_reports(None)
                 beating.cancel()
@@ -125,8 +126,8 @@ class Worker:
             async with self._open_children(0) as children:
                 await children.check(self._backends)
 
-    def _open_children(self, slot: int) -> Children:
-        output = self._workshop.logs / f"{self.name}-{slot}.out"
+    def _open_children(self, number: int) -> Children:
+        output = self._workshop.logs / f"{self.name}-{number}.out"
         return Children(self._served.finder, self._workshop.threads, output)
 
     def _describe(self, running: tuple[Running, ...] = (), leaving: bool = False) -> Beat:
@@ -233,19 +234,20 @@ class Worker:
             self._subjects.choose(backends)
         self._subjects.look_everywhere()
 
-    async def _work(self, number: int) -> None:
-        async with self._open_children(number) as children:
-            await children.warm(self._backends if self._served.only else ())
+    async def _work(self, children: Children) -> None:
+        """A slot; it brings children of its own along, and works with whichever worked last."""
+        await children.warm(self._backends if self._served.only else ())
+        self._warm.append(children)
+        self._note_idle()
+        while message := await self._given.get():
+            await self._handle(message)
             self._note_idle()
-            while message := await self._given.get():
-                await self._handle(children, message)
-                self._note_idle()
 
     def _note_idle(self) -> None:
         self._idle += 1
         self._subjects.changed.set()
 
-    async def _handle(self, child: Children, message: Msg) -> None:
+    async def _handle(self, message: Msg) -> None:
         try:
             task = Task.model_validate_json(message.data)
         except ValidationError as error:
@@ -258,7 +260,7 @@ class Worker:
             return
         job = self._jobs[task.identity] = Job({task.id: task}, message)
         outcome: Outcome | None = None
-        job.running = asyncio.create_task(self._process(child, job, task))
+        job.running = asyncio.create_task(self._process(job, task))
         try:
             outcome = await job.running
         except asyncio.CancelledError:
@@ -283,14 +285,13 @@ class Worker:
             await self._reporter.report(self._describe_start(task))
         await self._acknowledge(message)
 
-    async def _process(self, child: Children, job: Job, task: Task) -> Outcome:
+    async def _process(self, job: Job, task: Task) -> Outcome:
         lost = job.message.metadata.num_delivered - 1
         kind = (task.category, task.backend)
-        if kind in self._quick and not lost and task.attempt == 1:
-            self._announce(job, task, _SHORT)
+        if self._pace.is_short(kind) and not lost and task.attempt == 1:
+            self._announce(job, task, SHORT)
         else:  # on the bus before it begins: a task that ends its workers is known by what they said
             await self._reporter.report(self._describe_start(task, lost))
-        began = time.monotonic()
 
         def listen(kind: str, fraction: float, text: str) -> None:
             if kind == "log" and text:
@@ -299,13 +300,22 @@ class Worker:
 
         try:
             roots = await self._know_roots(task)
-            output, provenance = await compute_task(self._workshop, child, task, roots, listen)
+            async with self._pace.take_turn(kind), self._borrow() as children:
+                output, provenance = await compute_task(self._workshop, children, task, roots, listen)
         except TaskFailure as failure:
             return Outcome.of(failure)
         except MagellonError as error:
             return Outcome("transient", str(error))
-        (self._quick.add if time.monotonic() - began < _SHORT else self._quick.discard)(kind)
         return Outcome(output=output, provenance=provenance)
+
+    @contextlib.asynccontextmanager
+    async def _borrow(self) -> AsyncIterator[Children]:
+        """There are as many as slots. What worked last is still in the processor's caches, and has its backends loaded."""
+        children = self._warm.pop()
+        try:
+            yield children
+        finally:
+            self._warm.append(children)
 
     # Reports
 

@@ -229,6 +229,27 @@ def test_a_worker_that_is_stopped_gives_back_what_it_has(tmp_path: Path, monkeyp
     work(tmp_path, monkeypatch, act)
 
 
+def test_the_children_that_worked_last_are_the_first_to_work_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(client: Client, worker: Worker) -> None:
+        used: list[object] = []
+
+        async def note(workshop: object, children: object, *rest: Any) -> Any:
+            used.append(children)
+            return await compute(workshop, children, *rest)
+
+        monkeypatch.setattr(module, "compute_task", note)
+        for number in range(4):
+            await give(client, make_task(number, 0.0))
+            await hear(client, 1)
+        assert len(used) == 4
+        assert len(set(used)) == 1, "whichever slot had the task"
+        await give(client, make_task(5, 0.2), make_task(6, 0.2), make_task(7, 0.2))
+        await hear(client, 6)
+        assert len(set(used[4:])) == 3, "never two tasks in the same children"
+
+    work(tmp_path, monkeypatch, act, slots=3)
+
+
 def test_the_same_computation_is_done_once_for_all_who_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(client: Client, worker: Worker) -> None:
         first = make_task(1, 0.4)
