@@ -14,7 +14,7 @@ from magellon.platform.server.book import Book, JobFacts, split
 from magellon.platform.server.events import record_changes
 from magellon.platform.server.links import link_movies, link_tasks
 from magellon.platform.server.placing import enter_places
-from magellon.platform.server.submitting import Placement, SomeItems, enter_images, enter_tasks
+from magellon.platform.server.submitting import Placement, SomeItems, enter_images, enter_tasks, list_problems
 from magellon.platform.server.surveying import FRESH, find_settled_surveys
 from magellon.platform.sessions.found import FoundMovie
 from magellon.platform.sessions.grid_images import FoundImage
@@ -84,6 +84,7 @@ def add_movies(book: Book, connection: Connection, session: LiveSession, arrival
     if arrivals.places:
         enter_places(connection, session.id, list(arrivals.places), placement.express)
     names += enter_images(connection, session.id, arrivals.images, placement)
+    _enter_problems(connection, session.id, arrivals.problems)
     ids = _find_ids(connection, session.id, names)
     for part in split(ids):
         some = SomeItems(part, find_settled_surveys(connection, facts))
@@ -170,6 +171,15 @@ def _enter_vanished(connection: Connection, session: LiveSession, vanished: Sequ
         problem = f"{movie.name}: the movie is no longer in {session.folder}"
         query = update(items).where(items.c.session_id == session.id, items.c.name == movie.name)
         connection.execute(query.values(problem=problem))
+
+
+def _enter_problems(connection: Connection, session_id: int, problems: Sequence[str]) -> None:
+    """Beside those that are known; what has been mended meanwhile goes when the whole folder is read again."""
+    if problems:
+        query = select(sessions.c.problems).where(sessions.c.id == session_id)
+        known = connection.execute(query).scalar_one() or []
+        values = {"problems": list_problems([*known, *problems])}
+        connection.execute(update(sessions).where(sessions.c.id == session_id).values(**values))
 
 
 def _tell(book: Book, connection: Connection, job: JobFacts, arrivals: Arrivals) -> None:

@@ -12,6 +12,8 @@ from magellon.contracts.description import Description
 from magellon.errors import BadInput, NotThere
 from magellon.platform.bus.connection import BUS_ERRORS
 from magellon.platform.bus.launching import SCALE_SUBJECT, STATE_SUBJECT, LaunchState, ScaleRequest
+from magellon.platform.people.accounts import LOCAL
+from magellon.platform.people.audit import Detail, record_act
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.health import Facts, PluginStatus, describe_plugins
@@ -22,6 +24,15 @@ _LAUNCHER_ANSWERS_WITHIN = 2.0
 _SCALED_WITHIN = 60.0
 _PIECE = 64 << 10
 _GENERAL_LOG = "worker.log"
+_ACTS = {
+    "enable": "enable",
+    "disable": "disable",
+    "prefer": "prefer backend",
+    "scale": "scale plugin",
+    "start": "start plugin",
+    "stop": "stop plugin",
+}
+"""Requests that change something, as the audit log calls them."""
 
 
 class PluginRequest(Record):
@@ -144,6 +155,14 @@ class Plugins:
             request = PluginRequest.model_validate_json(data)
         except ValidationError as error:
             raise BadInput(f"not a request about plugins: {error.errors()[0]['msg']}") from error
+        answer = await self._do(request)
+        if request.do in _ACTS:
+            detail: Detail = {"replicas": request.replicas} if request.do == "scale" else {}
+            with self._book.ledger.transaction() as connection:
+                record_act(connection, self._book.now(), LOCAL, _ACTS[request.do], request.target, detail)
+        return answer
+
+    async def _do(self, request: PluginRequest) -> Any:
         match request.do:
             case "list":
                 return [plugin.model_dump(mode="json") for plugin in await self.list_all()]

@@ -15,6 +15,8 @@ from sqlalchemy import update
 from magellon.contracts import Record
 from magellon.errors import BadInput, MagellonError
 from magellon.platform.bus.connection import BUS_ERRORS
+from magellon.platform.people.accounts import LOCAL
+from magellon.platform.people.audit import Detail, record_act
 from magellon.platform.pipeline.catalogue import read_catalogue
 from magellon.platform.pipeline.recipe import GAIN_CHECK_CATEGORY, add_gain_check, list_wanted
 from magellon.platform.server.cleaning import CleanRequest, clean_home
@@ -63,7 +65,7 @@ class Reception:
         """By subject."""
         return {
             "api.hello": self._greet,
-            "api.submit": self._submit,
+            "api.submit": self._submit_from_here,
             "api.summary": self._summarise,
             "api.plugins": self._plugins.answer,
             "api.demand": self._count,
@@ -116,6 +118,18 @@ class Reception:
         """
         return await self._submit(submission.model_dump_json().encode())
 
+    async def _submit_from_here(self, data: bytes) -> int:
+        """Of somebody who may read the home: a command on this machine."""
+        known = data in self._submitting
+        job = await self._submit(data)
+        if not known:
+            self._note("submit session", Submission.model_validate_json(data).folder, {"job": job})
+        return job
+
+    def _note(self, action: str, target: str, detail: Detail) -> None:
+        with self._book.ledger.transaction() as connection:
+            record_act(connection, self._book.now(), LOCAL, action, target, detail)
+
     async def _submit(self, data: bytes) -> int:
         """Reading headers may take minutes: who asks again, as no answer came in time, gets the first request's answer."""
         submission = Submission.model_validate_json(data)
@@ -162,4 +176,9 @@ class Reception:
 
     async def _clean(self, data: bytes) -> Any:
         living = {beat.worker for beat in self._dispatcher.watch.list_beats()}
-        return (await clean_home(self._book, CleanRequest.model_validate_json(data), living)).model_dump()
+        request = CleanRequest.model_validate_json(data)
+        cleaned = await clean_home(self._book, request, living)
+        if not request.dry_run:
+            detail = {"older than": request.older_than, "results": cleaned.results, "left over": cleaned.left_over}
+            self._note("clean", str(self._book.home.root), detail)
+        return cleaned.model_dump()

@@ -1,7 +1,7 @@
 """A session comes into the ledger, or comes again with more movies or another recipe. Never deletes, can be repeated."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from magellon.platform.store.roots import HOME_ROOT, Root, Roots, describe_root
 from magellon.platform.store.schema import items, jobs, places, results, roots, sessions, tasks
 
 LIVE_PRIORITY = 10
+_MOST_PROBLEMS = 200
 
 
 class Submission(Record):
@@ -199,17 +200,28 @@ class Placement:
 
 def _enter_session(connection: Connection, found: FoundSession) -> Row[Any]:
     by_folder = select(sessions).where(sessions.c.folder == str(found.folder))
-    definition = found.session.model_dump(mode="json", exclude={"places"})
+    values = {
+        "definition": found.session.model_dump(mode="json", exclude={"places"}),
+        "problems": list_problems(found.problems),
+    }
     row = connection.execute(by_folder).one_or_none()
     if row is None:
         taken = {*connection.execute(select(sessions.c.name)).scalars(), *connection.execute(select(roots.c.name)).scalars()}
         name, number = clean_name(found.session.name), 2
         while name in taken or name == HOME_ROOT:
             name, number = f"{clean_name(found.session.name)}-{number}", number + 1
-        connection.execute(sessions.insert().values(name=name, folder=str(found.folder), definition=definition))
+        connection.execute(sessions.insert().values(name=name, folder=str(found.folder), **values))
         return connection.execute(by_folder).one()
-    connection.execute(update(sessions).where(sessions.c.id == row.id).values(definition=definition))
+    connection.execute(update(sessions).where(sessions.c.id == row.id).values(**values))
     return row
+
+
+def list_problems(problems: Iterable[str]) -> list[str]:
+    """Each once, in their order, and no more than a person reads."""
+    distinct = list(dict.fromkeys(problems))
+    if len(distinct) > _MOST_PROBLEMS:
+        distinct = [*distinct[: _MOST_PROBLEMS - 1], f"and {len(distinct) - _MOST_PROBLEMS + 1} more"]
+    return distinct
 
 
 def _enter_items(connection: Connection, session_id: int, found: FoundSession, placement: Placement) -> None:

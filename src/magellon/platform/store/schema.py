@@ -48,6 +48,9 @@ sessions = Table(
     Column(
         "live", JSON(none_as_null=True)
     ),  # how its growing folder is watched: `sessions.watch_settings`; null: not, or no more
+    Column(
+        "problems", JSON
+    ),  # what was wrong with its folder, metadata, gain and defects when they were read, as a list of texts
 )
 
 items = Table(

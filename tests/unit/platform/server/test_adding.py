@@ -29,6 +29,7 @@ from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.schema import events, items, jobs, sessions, tasks
 from session_files import make_epu, make_serialem
+from session_files import write_movie as write_whole_movie
 
 CLASSES = (fake_backends.FakeMotion, fake_backends.FakeSurvey, fake_backends.FakePicker, fake_backends.FakeStar)
 STEPS = ("motion_correction", "particle_survey", "particle_picking", "session_star")
@@ -161,6 +162,22 @@ def test_the_survey_takes_the_first_eight_that_came_and_keeps_them(live: Live) -
     with live.book.ledger.transaction() as connection:
         assert live.rows(connection, "particle_survey")[0].identity == survey.identity
         assert {row.state for row in connection.execute(select(tasks))} == {"completed"}
+
+
+def test_metadata_that_come_damaged_are_kept_among_the_problems_of_the_session(
+    tmp_path: Path, make_live: Callable[[Path], Live]
+) -> None:
+    folder = make_epu(tmp_path / "lot", 2)
+    live = make_live(folder)
+    live.look()
+    damaged = folder / "Images-Disc1/GridSquare_7/Data/FoilHole_101_Data_0_2_20250101_000002.xml"
+    damaged.write_text("<Microscope")
+    write_whole_movie(damaged.with_name(f"{damaged.stem}_fractions.mrc"))
+    live.look()
+    with live.book.ledger.transaction() as connection:
+        problems = connection.execute(select(sessions.c.problems)).scalar_one()
+        assert len(connection.execute(select(items)).all()) == 3
+    assert sum(str(damaged) in problem for problem in problems) == 1
 
 
 def test_a_movie_written_again_is_done_again_and_nothing_else(live: Live) -> None:

@@ -121,7 +121,8 @@ class Feed:
         heartbeats."""
         self._readers += 1
         try:
-            position = await asyncio.to_thread(self._find_end) if after is None else after
+            end = await asyncio.to_thread(self._find_end)
+            position = end if after is None else min(after, end)  # beyond the end: of a ledger that was put back since
             heard = 0
             asked = -_ASK_AGAIN
             visible: frozenset[int] | None = frozenset()

@@ -69,6 +69,21 @@ def test_a_reader_gets_the_past_then_the_present_each_event_once(ledger: Ledger)
     asyncio.run(scenario())
 
 
+def test_a_number_beyond_the_end_is_that_of_a_ledger_put_back_and_the_reader_goes_on_from_now(ledger: Ledger) -> None:
+    async def scenario() -> None:
+        _happen(ledger, 1, 1)
+        feed = Feed(ledger)
+        running = asyncio.create_task(feed.run())
+        reader = feed.follow(7000, _everything)
+        await anext(reader)
+        _happen(ledger, 2)
+        assert await _numbers(reader, 1) == [3]
+        await reader.aclose()
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_a_reader_sees_only_its_sessions_and_is_ended_with_its_right(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "_ASK_AGAIN", 0.0)
 

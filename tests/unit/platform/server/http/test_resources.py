@@ -35,6 +35,16 @@ def test_sessions_and_jobs_say_how_far_they_are(site: Any) -> None:
     assert site.ask("GET", "/jobs/77").status_code == 404
 
 
+def test_a_session_says_what_was_wrong_with_its_folder(site: Any) -> None:
+    assert site.get("/sessions/1")["folder_problems"] == []
+    with site.book.ledger.transaction() as connection:
+        connection.execute(update(sessions).values(problems=["no gain was found", "a.xml: it is damaged"]))
+    assert site.get("/sessions/1")["folder_problems"] == ["no gain was found", "a.xml: it is damaged"]
+    with site.book.ledger.transaction() as connection:
+        connection.execute(update(sessions).values(problems=None))  # imported before they were kept
+    assert site.get("/sessions/1")["folder_problems"] == []
+
+
 def test_tasks_tell_their_provenance(site: Any) -> None:
     (done, *_) = site.get("/tasks?state=completed&step=motion_correction")["items"]
     task = site.get(f"/tasks/{done['id']}")

@@ -32,6 +32,8 @@ class SessionDetail(SessionView):
     """Pixel size, voltage, exposure, gain: what `session.json` or the microscope's metadata say."""
     problems: int
     """Movies that cannot be processed."""
+    folder_problems: tuple[str, ...] = Field(examples=[["the movies are stored without the gain applied, ..."]])
+    """What was wrong with the folder, its metadata, gain and defects when they were read; all else was imported."""
 
 
 class PlaceView(View):
@@ -78,7 +80,7 @@ def get_session(connection: Connection, session_id: int) -> SessionDetail:
     bad = select(func.count()).where(items.c.session_id == session_id, items.c.kind == MOVIE, items.c.problem.is_not(None))
     return SessionDetail(
         id=row.id, name=row.name, folder=row.folder, movies=row.movies, job=row.job, definition=row.definition,
-        problems=connection.execute(bad).scalar_one(),
+        problems=connection.execute(bad).scalar_one(), folder_problems=tuple(row.problems or ()),
     )  # fmt: skip
 
 
