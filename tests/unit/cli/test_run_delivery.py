@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from magellon.cli.run.delivery import write_record
-from magellon.cli.run.execution import Failed, Finished, Outcome, deliver, fill_cores
+from magellon.cli.run.execution import Failed, Finished, Outcome, deliver, fill_cores, read_warnings
 from magellon.cli.run.inputs import Item
 from magellon.cli.run.request import Request
 from magellon.contracts import FftInput, FftOutput, Micrograph
@@ -55,3 +55,13 @@ def test_the_record_names_parameters_results_and_failures_without_folders(tmp_pa
         "items": {"a": {"picture": "a_fft.png"}},
         "failed": {"b": {"kind": "bad_input", "reason": "b.mrc: is empty"}},
     }
+
+
+def test_warnings_of_a_task_are_kept_with_its_result(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    assert read_warnings(log) == ()
+    log.write_text("2026-01-01 10:00:00,000 INFO fine\n2026-01-01 10:00:01,000 WARNING a b: c\ntraceback\n")
+    assert read_warnings(log) == ("a b: c",)
+    request = Request("fft", "fft", 2, (), tmp_path)
+    outcomes: list[Outcome] = [Finished(make_item("a"), FftOutput(picture=tmp_path / "a_fft.png"), ("a b: c",))]
+    assert json.loads(write_record(outcomes, request).read_text())["warnings"] == {"a": ["a b: c"]}

@@ -21,6 +21,7 @@ class FakeChild:
     """Proposes 150 Å from micrographs that are not bad."""
 
     bad: str = "none"
+    confidence: float = 1.0
     threads: int = 1
     samples: list[list[str]] = field(default_factory=list)
 
@@ -30,7 +31,7 @@ class FakeChild:
         if self.bad in names:
             raise TaskFailure("bad_input", f"/data/{self.bad}.mrc: holds NaN")
         (Path(task.workdir) / "particle_survey.png").write_text("picture")
-        return Done({"diameter": 150.0, "confidence": 1.0, "picture": "particle_survey.png"}, "cpu", 0.1)
+        return Done({"diameter": 150.0, "confidence": self.confidence, "picture": "particle_survey.png"}, "cpu", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,14 @@ def test_nothing_is_surveyed_that_is_not_asked(tmp_path: Path, params: dict[str,
     child = FakeChild()
     assert run_survey(child, tmp_path, params, ignores=ignores) == [None] * 12
     assert child.samples == []
+
+
+@pytest.mark.parametrize(("confidence", "warned"), [(0.9, False), (0.2, True)])
+def test_a_diameter_that_cannot_be_trusted_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], confidence: float, warned: bool
+) -> None:
+    run_survey(FakeChild(confidence=confidence), tmp_path, {"diameter": None})
+    assert ("confidence 0.20" in capsys.readouterr().err) == warned
 
 
 def test_a_micrograph_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:

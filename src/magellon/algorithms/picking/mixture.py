@@ -15,6 +15,10 @@ from torch import Tensor
 EVIDENCE = 20.0
 """Log-likelihood that the second group must gain. Noise alone gains up to 17, as its maxima are not quite normal and several
 filters and scales are tried; a few clear or many weak particles gain far more."""
+MISFIT = 0.07
+"""Log-likelihood that it must gain for each candidate: of thousands of noise's maxima, which are not normal, each gains up to
+0.05; where there are particles each candidate gains 0.25 at least, mostly over 1. Few particles on a large field may gain less:
+of them the clear ones are found, above the reach of noise."""
 ITERATIONS = 40
 LOW_SHARE = 0.3
 SCALE_STEP = 1.3
@@ -121,7 +125,7 @@ def fit_scores(values: Tensor, troughs: Tensor, noise: NoisePeaks) -> ScoreModel
     likelihoods = likelihoods + belief[reached]
     chosen = int(likelihoods.argmax())
     gain = float(likelihoods[chosen] - alone.max())
-    if gain < EVIDENCE:
+    if gain < max(EVIDENCE, MISFIT * values.numel()):
         return _noise_alone(noise, best)
     mean0, spread0, mean1, spread1, share = groups[:, chosen].tolist()
     model = ScoreModel(mean0, spread0, mean1, spread1, share, gain=gain, threshold=0.0)

@@ -20,6 +20,9 @@ from magellon.errors import BadInput
 MOST_CELLS = 12_000_000
 """Of a view; a diameter that asks for more is wrong for the image, and the network would take gigabytes."""
 
+LEAST_PIXELS = 10
+"""Across a particle: of fewer the network sees the blur between pixels, and takes noise for particles."""
+
 Run = Callable[[Tensor], Tensor]
 """(n, 2, height, width) to (n, 4, height / 2, width / 2), as `PickerNet`; sides are multiples of `MULTIPLE`."""
 
@@ -76,11 +79,14 @@ def score_found(calibration: Calibration, view: View, usable: Tensor, found: Fou
 
 
 def check_view(shape: tuple[int, int], pixel_size: float, diameter: float) -> None:
-    """Refuse a diameter so small that the image would hold thousands of particles side by side.
+    """Refuse a diameter of too few pixels, or so small that the image would hold thousands of particles side by side.
 
     Raises:
-        BadInput: the view would have more than `MOST_CELLS` cells.
+        BadInput: fewer than `LEAST_PIXELS` pixels, or the view would have more than `MOST_CELLS` cells.
     """
+    if diameter < LEAST_PIXELS * pixel_size:
+        said = f"diameter {diameter:g} Å is {diameter / pixel_size:.3g} pixels of {pixel_size:g} Å"
+        raise BadInput(f"{said}: the network needs {LEAST_PIXELS} at least; check both, or pick with the backend dog")
     cells = math.prod(side * pixel_size / diameter * CELLS_PER_DIAMETER for side in shape)
     if cells > MOST_CELLS:
         least = diameter * math.sqrt(cells / MOST_CELLS)

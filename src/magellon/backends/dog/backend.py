@@ -36,7 +36,7 @@ class DogParams(Params):
 class DogPicker(Backend[PickingInput, DogParams, PickingOutput]):
     """Difference of Gaussians, refined by the mean of what it finds; no reference, no training."""
 
-    contract, name, version, Params = PARTICLE_PICKING, "dog", 3, DogParams
+    contract, name, version, Params = PARTICLE_PICKING, "dog", 4, DogParams
     ignores = ("network",)
 
     def run(self, input: PickingInput, params: DogParams, context: Context) -> PickingOutput:

@@ -23,7 +23,8 @@ _WITHOUT_STAR = {"fft", "micrograph_denoising", "picker_training", "square_detec
 
 
 def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
-    """`CATEGORY.json`: backend, parameters, and per item its output record or why it failed; paths relative to the folder."""
+    """`CATEGORY.json`: backend, parameters, and per item its output record or why it failed, and what was warned
+    of; paths relative to the folder."""
     items = {
         outcome.item.name: outcome.output.map_paths(lambda path: path.relative_to(request.out)).model_dump(mode="json")
         for outcome in outcomes
@@ -32,6 +33,9 @@ def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
     failed = {
         outcome.name: {"kind": outcome.kind, "reason": outcome.message} for outcome in outcomes if isinstance(outcome, Failed)
     }
+    warnings = {
+        outcome.item.name: list(outcome.warnings) for outcome in outcomes if isinstance(outcome, Finished) and outcome.warnings
+    }
     record = {
         "category": request.category,
         "backend": request.backend,
@@ -39,6 +43,7 @@ def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
         "parameters": {key: _name_only(value) for key, value in request.params.items()},
         "items": items,
         "failed": failed,
+        **({"warnings": warnings} if warnings else {}),
     }
     return _replace(request.out / f"{request.category}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 

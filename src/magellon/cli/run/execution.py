@@ -27,6 +27,8 @@ class Finished:
     item: Item
     output: Record
     """Paths lie in the output folder."""
+    warnings: tuple[str, ...] = ()
+    """What the backend warned of."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,20 @@ async def _run_one(child: Children, item: Item, request: Request, workdir: Path)
         device=request.device,
         threads=child.threads,
         seed=derive_seed(plan_step(request), item.name),
+        log=str(workdir.with_suffix(".log")),
     )
     try:
         done = await child.run(task)
     except TaskFailure as failure:
         return Failed(item.name, failure.kind, failure.message, failure.traceback)
-    return Finished(item, deliver(done, request, workdir))
+    return Finished(item, deliver(done, request, workdir), read_warnings(workdir.with_suffix(".log")))
+
+
+def read_warnings(log: Path) -> tuple[str, ...]:
+    """The warnings in a task's log, which is not there when the backend said nothing."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    parts = [line.split(" ", 3) for line in lines]  # date, time, level, message
+    return tuple(part[3] for part in parts if len(part) == 4 and part[2] == "WARNING")
 
 
 def plan_step(request: Request) -> PlannedStep:

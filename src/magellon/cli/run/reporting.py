@@ -12,6 +12,9 @@ from magellon.cli.run.request import Request
 from magellon.cli.run.survey import survey_items
 from magellon.io.files import make_folder
 
+MOST_WARNINGS = 20
+"""Are said; the record holds all."""
+
 
 def run_request(request: Request, verbose: bool = False) -> int:
     """Compute everything asked for.
@@ -42,11 +45,14 @@ async def _compute(
             total = len(items) + len(damaged)
             bar = progress.add_task(f"{request.category}/{request.backend}", total=total, note="")
             failures: list[Failed] = []
+            warnings = _Warnings(request)
 
             def watch(outcome: Outcome) -> None:
                 if isinstance(outcome, Failed):
                     failures.append(outcome)
                     _say_failure(outcome, verbose)
+                else:
+                    warnings.say(outcome)
                 progress.update(bar, advance=1, note=f"{len(failures)} failed" if failures else "")
 
             for each in damaged:
@@ -54,6 +60,26 @@ async def _compute(
             outcomes = [*damaged, *await run_items(children, items, request, watch)]
         record = write_record(outcomes, request)
         return outcomes, [*await write_star_files(children[0], outcomes, request), record]
+
+
+class _Warnings:
+    """Says what backends warn of as it comes, but not for all of ten thousand files."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._said = 0
+
+    def say(self, outcome: Finished) -> None:
+        for warning in outcome.warnings:
+            self._said += 1
+            if self._said <= MOST_WARNINGS:
+                _say_warning(f"{outcome.item.name}: {warning}")
+            elif self._said == MOST_WARNINGS + 1:
+                _say_warning(f"more warnings are listed in {self._request.category}.json")
+
+
+def _say_warning(text: str) -> None:
+    stderr.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
 
 
 def _say_failure(failed: Failed, verbose: bool) -> None:

@@ -19,6 +19,9 @@ from magellon.platform.worker.child import Request as Task
 from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 
+TRUSTED = 0.5
+"""Confidence of a proposed diameter below which it should be given."""
+
 
 async def survey_items(child: Children, items: Sequence[Item], request: Request) -> list[Item]:
     """The items with the surveyed diameter in their inputs; as they are where it is given or cannot be asked for.
@@ -34,6 +37,9 @@ async def survey_items(child: Children, items: Sequence[Item], request: Request)
         found = await _survey_sample(child, inputs, request, backend, Path(workdir))
         move_files(Path(workdir), request.out)
     stderr.print(f"diameter proposed from the data: {found.diameter:.0f} Å (to choose another: --diameter)")
+    if found.confidence < TRUSTED:
+        said = f"warning: the micrographs show too little to trust this diameter (confidence {found.confidence:.2f}): give it"
+        stderr.print(said, markup=False, style="yellow", soft_wrap=True)
     return [
         replace(item, input=item.input.model_copy(update={"diameter": found.diameter}))
         if isinstance(item.input, PickingInput)

@@ -24,6 +24,25 @@ def test_an_empty_micrograph_gives_hardly_a_pick(make_scenery: Make) -> None:
     assert max(counts) <= 1
 
 
+@pytest.mark.parametrize(("side", "pixels"), [(384, 5.0), (1024, 18.0)], ids=["small particles", "large field"])
+def test_thousands_of_maxima_of_noise_are_no_particles(side: int, pixels: float) -> None:
+    image = torch.randn(side, side, generator=torch.Generator().manual_seed(1))
+    assert len(pick_dog(image, 1.0, pixels)) <= 1
+
+
+def test_a_few_clear_particles_on_a_large_field_are_found() -> None:
+    """Too few to be seen among thousands of maxima as a group of their own, but beyond the reach of noise."""
+    image = torch.randn(1024, 1024, generator=torch.Generator().manual_seed(2))
+    places = torch.tensor([[150.0, 200.0], [700.0, 300.0], [420.0, 880.0]])
+    line = torch.arange(1024.0)
+    for x, y in places:
+        radius = torch.hypot(line[:, None] - y, line[None, :] - x)
+        image -= 1.2 * (1 - (radius / 9) ** 2).clamp(min=0).sqrt()
+    found = pick_dog(image, 1.0, 18.0).coordinates.float()
+    assert len(found) <= 5
+    assert float(torch.cdist(places, found).min(dim=1).values.max()) < 3
+
+
 def test_a_crowd_is_picked_whole(make_scenery: Make) -> None:
     scenery = make_scenery("ball", 40, size=640, seed=5)
     precision, recall, _ = scenery.match(pick_dog(scenery.image, 2.0, 150.0).coordinates)

@@ -179,6 +179,12 @@ def test_a_diameter_far_too_small_is_refused() -> None:
         check_view((8000, 8000), 1.0, 20.0)
 
 
+def test_particles_of_too_few_pixels_are_refused() -> None:
+    check_view((512, 512), 40.0, 400.0)
+    with pytest.raises(BadInput, match="4 pixels of 40 Å: the network needs 10"):
+        check_view((512, 512), 40.0, 160.0)
+
+
 def test_the_network_is_small() -> None:
     assert sum(np.prod(value.shape) for value in PickerNet().state_dict().values()) < 300_000
 
