@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cost import Cost, measure_command
+from benchmarks.cost import Cost, measure_call, measure_command
+from magellon.backends.can_classifier.backend import CanClassifier
+from magellon.backends.can_classifier.params import CanClassifierParams
+from magellon.contracts import ClassificationInput, ClassificationItem, Context, Particles
 from magellon.io.mrc import read_mrc
 from magellon.io.star import StarTable, read_star, write_star
 from magellon.simulation.class_scores import ClassAssignment, read_assignment
+from magellon.simulation.particle_sets import ParticleSet
+from magellon.simulation.particle_truth import ParticleSetSpec
 
 STEP = "two_d_classification"
 DIAMETER = 200.0
@@ -37,6 +42,16 @@ def classify_stack(folder: Path, classes: int, seeds: str | None = None) -> Run:
     if seeds is not None:
         argv += ["--seeds", seeds]
     return read_ours(out, measure_command(argv, folder, folder / f"{out.name}.log"))
+
+
+def classify_from(folder: Path, made: ParticleSet, spec: ParticleSetSpec, params: CanClassifierParams, seed: int) -> Run:
+    """Within this process and with a given seed, as the command chooses its seed itself."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    particles = Particles(star=made.star, stack=made.stack, count=len(made.truth), box=spec.box, pixel_size=spec.pixel_size)
+    given = ClassificationInput(items=(ClassificationItem(particles=particles),))
+    cost = measure_call(lambda: CanClassifier().run(given, params, Context(workdir=folder, seed=seed)))[1]
+    return read_ours(folder, cost)
 
 
 def read_ours(out: Path, cost: Cost) -> Run:

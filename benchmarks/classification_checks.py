@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.class_runs import DIAMETER, STEP, Run, classify_stack, read_ours
-from benchmarks.cost import measure_call
+from benchmarks.class_agreement import compare_runs
+from benchmarks.class_runs import DIAMETER, STEP, Run, classify_from, classify_stack
 from benchmarks.table import Row
-from magellon.backends.can_classifier.backend import CanClassifier
 from magellon.backends.can_classifier.params import CanClassifierParams
-from magellon.contracts import ClassificationInput, ClassificationItem, Context, Particles
 from magellon.io.star import read_star
-from magellon.simulation.class_scores import adjusted_rand_index, find_main_proteins
+from magellon.simulation.class_scores import find_main_proteins
+from magellon.simulation.invented import find_protein
 from magellon.simulation.particle_sets import ParticleSet, pick_from_noise, simulate_particles
 from magellon.simulation.particle_truth import ParticleSetSpec, ParticleSetTruth
 
@@ -56,27 +55,13 @@ def finest_claim(table: Path) -> float:
 
 
 def _compare_seeds(folder: Path, spec: ParticleSetSpec) -> Row:
-    """Proteins and classes of two runs; classes of one protein have soft borders between views, proteins have not."""
+    """Two runs; classes of one protein have soft borders between views, proteins have not."""
     made = simulate_particles(folder, spec)
-    first, second = (_classify_from(folder, made, seed) for seed in (1, 2))
-    mains = [find_main_proteins(done.found, made.truth) for done in (first, second)]
-    figures = {
-        "ARI of classes, two seeds": adjusted_rand_index(first.found.klass, second.found.klass),
-        "same protein, two seeds": float((mains[0] == mains[1]).mean()),
-    }
-    return _row("two seeds", spec.count, (second, figures))
-
-
-def _classify_from(folder: Path, made: ParticleSet, seed: int) -> Run:
-    """Within this process, as the command chooses its seed itself."""
-    out = folder / f"seed{seed}"
-    out.mkdir()
-    count, spec = len(made.truth), CLEAN
-    particles = Particles(star=made.star, stack=made.stack, count=count, box=spec.box, pixel_size=spec.pixel_size)
-    given = ClassificationInput(items=(ClassificationItem(particles=particles),))
     params = CanClassifierParams(classes=CLASSES, diameter=DIAMETER)
-    cost = measure_call(lambda: CanClassifier().run(given, params, Context(workdir=out, seed=seed)))[1]
-    return read_ours(out, cost)
+    first, second = (classify_from(folder / f"seed{seed}", made, spec, params, seed) for seed in (1, 2))
+    symmetries = [find_protein(protein).symmetry for protein in spec.proteins]
+    figures = compare_runs((first, second), made.truth, symmetries, CLASSES, spec.pixel_size)
+    return _row("two seeds", spec.count, (second, figures))
 
 
 def _look_for_rare(folder: Path, count: int) -> Row:

@@ -87,6 +87,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.class_runs import STEP, Run, classify_stack, run_relion
+from benchmarks.class_seeds import compare_seeds
 from benchmarks.classification_checks import check
 from benchmarks.classification_memory import measure_memory
 from benchmarks.table import Row
@@ -129,7 +130,7 @@ def run(work: Path, quick: bool) -> list[Row]:
     rows = []
     for number, (name, spec) in enumerate(SETS.items()):
         rows += _rows(work / f"set{number}", name, spec, (20, 50) if number == 0 else (20,), RELION_TRIED * (number == 0))
-    rows += _rows(work / "few", "three proteins", FEW, (12,), RELION_ITERATIONS)
+    rows += _rows(work / "few", "three proteins", FEW, (12,), RELION_ITERATIONS) + compare_seeds(work / "seeds", FEW, 12)
     rows += check(work / "checks") + measure_memory(work / "memory")
     return rows + _rows(work / "large", "three proteins", replace(MIXED, count=30_000, seed=5), (50,), 0)
 

@@ -114,8 +114,11 @@ def shuffle_classes(found: ClassAssignment, seed: int = 0) -> ClassAssignment:
     return replace(found, klass=np.random.default_rng(seed).permutation(found.klass))
 
 
-def ideal_classes(truth: ParticleSetTruth, classes: int, symmetries: Sequence[str]) -> ClassAssignment:
-    """The wanted particles by protein and by view, with true poses: what a perfect classification would score."""
+def ideal_classes(truth: ParticleSetTruth, classes: int, symmetries: Sequence[str], seed: int = 0) -> ClassAssignment:
+    """The wanted particles by protein and by view, with true poses: what a perfect classification would score.
+
+    Another seed draws other borders between views.
+    """
     good = truth.good
     present, counts = np.unique(truth.protein[good], return_counts=True)
     shares = np.maximum(1, np.round(counts / counts.sum() * classes)).astype(int)
@@ -124,7 +127,7 @@ def ideal_classes(truth: ParticleSetTruth, classes: int, symmetries: Sequence[st
     for protein, share in zip(present, shares, strict=True):
         members = np.flatnonzero(good & (truth.protein == protein))
         views = euler_matrices(truth.rot[members], truth.tilt[members], truth.psi[members])[:, 2]
-        klass[members] = first + partition_views(views, int(share), symmetry_operators(symmetries[protein]))
+        klass[members] = first + partition_views(views, int(share), symmetry_operators(symmetries[protein]), seed)
         first += int(share)
     return ClassAssignment(klass, truth.psi, truth.origin, klass >= 0)
 

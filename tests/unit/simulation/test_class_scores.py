@@ -57,6 +57,14 @@ def test_the_ideal_partition_scores_as_the_geometry_says() -> None:
     assert 15 < alone.spread < 19
 
 
+def test_another_seed_draws_other_borders_of_the_ideal_partition_between_views_alone() -> None:
+    truth = make_truth()
+    first, second = (ideal_classes(truth, 20, SYMMETRIES, seed).klass[truth.good] for seed in (0, 1))
+    assert 0.2 < adjusted_rand_index(first, second) < 0.8
+    proteins = truth.protein[truth.good]
+    assert set(second[proteins == 0]).isdisjoint(second[proteins == 1])
+
+
 def test_the_angle_and_centre_of_a_class_do_not_count_but_errors_do() -> None:
     truth, rng = make_truth(), np.random.default_rng(6)
     found = ideal_classes(truth, 100, SYMMETRIES)

@@ -31,7 +31,7 @@ def seed_classes(
     if kind == "random":
         labels = torch.randint(model.classes, (len(members),), generator=generator).to(upright.images.device)
     else:
-        labels = cluster(embed_images(upright.images, generator), model.classes, generator)
+        labels = cluster(embed_images(upright.whitened(), generator), model.classes, generator)
     weights = torch.nn.functional.one_hot(labels, model.classes).T.float()
     signal = torch.full((low.radius + 1,), _SIGNAL, device=weights.device)
     first = model.limit

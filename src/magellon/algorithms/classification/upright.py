@@ -30,6 +30,13 @@ class UprightImages:
             transfer = transfer + 1 / signal.clamp(min=1e-12)
         return take_coefficients(total, self.disc) / transfer[..., self.disc.shells].clamp(min=1e-12)
 
+    def whitened(self) -> Tensor:
+        """(n, size, size) images whose noise has the same variance in all shells, in the mean over the particles."""
+        deviation = self.transfer.mean(0).clamp(min=1e-6).sqrt()
+        return draw_images(
+            take_coefficients(self.images, self.disc) / deviation[self.disc.shells], self.disc, self.images.shape[-1]
+        )
+
 
 def draw_upright(data: ParticleData, poses: Poses, index: Tensor, disc: Disc, box: Box) -> UprightImages:
     """Images of the particles `index`, low-passed to the disc."""

@@ -29,7 +29,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
 
     contract = TWO_D_CLASSIFICATION
     name = "can-classifier"
-    version = 6
+    version = 7
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:

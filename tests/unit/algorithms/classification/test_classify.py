@@ -98,6 +98,20 @@ def test_codes_tell_images_apart_that_differ() -> None:
     assert int(table.max(1).values.sum()) > 110
 
 
+def test_codes_tell_faint_images_apart() -> None:
+    """Nearly all noise, as particles are: convolutions that begin at random do not find what principal components show."""
+    generator = torch.Generator().manual_seed(6)
+    place = torch.arange(20) - 10
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    kinds = torch.stack([torch.exp(-((x - a) ** 2 + (y - b) ** 2) / 12.0) for a, b in ((4, 0), (-4, 3), (0, -5))])
+    truth = torch.arange(600) % 3
+    images = kinds[truth] + 1.6 * torch.randn(600, 20, 20, generator=generator)
+    with single_threaded_kernels():
+        labels = cluster(embed_images(images, generator), 3, generator)
+    table = torch.stack([torch.bincount(labels[truth == kind], minlength=3) for kind in range(3)])
+    assert int(table.max(1).values.sum()) > 480
+
+
 def test_an_empty_box_counts_by_its_chance_to_hold_a_particle() -> None:
     data, geometry = make_noise(8), Geometry(BOX, DISC, 0.75, 0.1, 0.05)
     reference = torch.randn(1, len(DISC.rows), dtype=torch.complex64, generator=torch.Generator().manual_seed(5))

@@ -7,6 +7,7 @@ import torch
 
 from magellon.algorithms.classification.disc import draw_images, image_size, make_disc, take_coefficients
 from magellon.algorithms.classification.rotation import turn_back, turn_images, turn_references
+from magellon.algorithms.classification.upright import UprightImages
 
 SIDE = 48
 
@@ -69,3 +70,15 @@ def test_references_turn_as_psi_says(psi: float) -> None:
 def test_image_sizes_hold_the_disc_and_have_small_factors() -> None:
     sizes = [image_size(radius) for radius in range(3, 40)]
     assert all(size > 2 * radius and size % 2 == 0 for size, radius in zip(sizes, range(3, 40), strict=True))
+
+
+def test_noise_weighted_by_its_transfer_is_white_once_whitened() -> None:
+    disc = make_disc(9)
+    transfer = 0.2 + torch.rand(400, 10, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(400, len(disc.rows), dtype=torch.complex64, generator=torch.Generator().manual_seed(4))
+    strength = torch.linspace(0.3, 2.0, 10)
+    size = image_size(9)
+    images = draw_images(noise * (transfer * strength).sqrt()[:, disc.shells], disc, size)
+    white = take_coefficients(UprightImages(images, transfer * strength, disc).whitened(), disc)
+    power = disc.shell_sums(white.abs() ** 2).mean(0) / disc.counts
+    assert float((power[1:] - 1).abs().max()) < 0.1
