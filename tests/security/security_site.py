@@ -41,6 +41,7 @@ from magellon.platform.server.publishing import take_due_tasks
 from magellon.platform.server.requests import Reception
 from magellon.platform.server.submitting import Submission, find_session, submit_session
 from magellon.platform.server.watching import Watching
+from magellon.platform.sessions.confining import OpenFolders
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
@@ -110,7 +111,8 @@ def build_site(folder: Path) -> Site:
     home.prepare()
     ledger = Ledger.at(home.ledger)
     ledger.migrate()
-    book = Book(ledger, home, Policy(), ResultStore(home.results))
+    allowed = OpenFolders(((folder / "data").resolve(), home.root), (home.state,))
+    book = Book(ledger, home, Policy(), ResultStore(home.results), allowed)
     people = People(ledger)
     administration = Administration(people, "test")
     passwords = make_quick_passwords()

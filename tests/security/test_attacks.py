@@ -1,16 +1,19 @@
 """Paths that lead out, names that would be commands elsewhere, and secrets where they do not belong."""
 
+import json
 import logging
 import re
 import time
 from pathlib import Path
 
 import pytest
-from security_site import HOSTILE_NAMES, Site, ask_raw, write_movies
+from security_site import HOSTILE_NAMES, STEPS, Site, ask_raw, describe_fakes, write_movies
 from sqlalchemy import select
 
 from magellon.platform.people.redaction import redact_logs
-from magellon.platform.store.schema import audit, credentials, items, users
+from magellon.platform.server import requests
+from magellon.platform.server.http import confinement
+from magellon.platform.store.schema import audit, credentials, items, sessions, users
 from people_cast import PASSWORD
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +97,46 @@ def test_only_sessions_in_the_open_folders_are_imported(site: Site, secret: str,
     answer = site.client().post("/api/v1/sessions", json=body, headers=site.headers("otto"))
     assert answer.status_code == 422, answer.text
     assert secret not in answer.text
+
+
+def test_links_and_references_of_an_imported_session_that_lead_out_are_not_processed(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tmp_path / "others"
+    write_movies(others, ("theirs.mrc", "gain.mrc"), "others")
+    folder = site.data / "linked"
+    write_movies(folder, ("ours.mrc",), "linked")
+    (folder / "theirs.mrc").symlink_to(others / "theirs.mrc")
+    (folder / "inside.mrc").symlink_to(folder / "ours.mrc")
+    ask_to_import(site, folder, monkeypatch)
+    assert read_problems(site, "linked") == {
+        "ours": None, "inside": None,
+        "theirs": f"theirs: {folder / 'theirs.mrc'} leads out of the folders that are open to this server",
+    }  # fmt: skip
+    definition = {"name": "linked", "movies": "*.mrc", "pixel_size": 1, "gain": str(others / "gain.mrc")}
+    (folder / "session.json").write_text(json.dumps(definition))
+    ask_to_import(site, folder, monkeypatch)
+    problems = read_problems(site, "linked")
+    assert str(others / "gain.mrc") in str(problems["ours"])
+    assert all(problems.values())
+    with site.book.ledger.transaction() as connection:
+        movies = connection.execute(select(items.c.movie).join(sessions).where(sessions.c.name == "linked")).scalars()
+        assert all(movie["gain"] is None for movie in movies)
+
+
+def ask_to_import(site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (requests, confinement):
+        monkeypatch.setattr(module, "read_catalogue", lambda *arguments: describe_fakes())
+    recipe = {"steps": {key: {"backend": "fake"} for key in STEPS}}
+    body = {"folder": str(folder), "recipe": recipe}
+    answer = site.client().post("/api/v1/sessions", json=body, headers=site.headers("otto"))
+    assert answer.status_code == 201, answer.text
+
+
+def read_problems(site: Site, session: str) -> dict[str, str | None]:
+    with site.book.ledger.transaction() as connection:
+        rows = connection.execute(select(items.c.name, items.c.problem).join(sessions).where(sessions.c.name == session))
+        return {row.name: row.problem for row in rows}
 
 
 def test_a_link_that_is_turned_after_it_was_attached_is_not_followed(site: Site, secret: str) -> None:

@@ -21,6 +21,7 @@ from magellon.platform.server.outages import refuse_second_server, work_through_
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.requests import Reception
 from magellon.platform.server.watching import Watching
+from magellon.platform.sessions.confining import EVERYWHERE, OpenFolders
 from magellon.platform.store.engines import find_database
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
@@ -52,7 +53,8 @@ async def serve(
 
     client = await connect_bus(address, "server", meet_new_bus)
     await refuse_second_server(client)
-    dispatcher = Dispatcher(Book(ledger, home, policy, ResultStore(home.results)), client)
+    allowed = OpenFolders(web.find_data(home.root), (home.state,)) if web else EVERYWHERE
+    dispatcher = Dispatcher(Book(ledger, home, policy, ResultStore(home.results), allowed), client)
     dispatchers.append(dispatcher)
     await client.subscribe("beat.*", cb=dispatcher.answer_beat)
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select
 from magellon.platform.pipeline.inputs import root_output
 from magellon.platform.pipeline.plan import Plan
 from magellon.platform.server.policy import Policy
+from magellon.platform.sessions.confining import EVERYWHERE, OpenFolders
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
 from magellon.platform.store.results import ResultStore
@@ -48,6 +49,8 @@ class Book:
     home: Home
     policy: Policy
     store: ResultStore
+    open_folders: OpenFolders = EVERYWHERE
+    """Where the files of sessions may lie."""
     late_gathers: set[int] = field(default_factory=set)
     """Jobs of live sessions whose gathers were put off."""
     _gathered: dict[int, float] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from magellon.errors import BadInput
 from magellon.platform.server.adding import Arrivals, LiveSession, find_live_session, recall_movies
 from magellon.platform.server.book import Book
 from magellon.platform.server.placing import read_known_groups
+from magellon.platform.sessions.confining import EVERYWHERE, OpenFolders
 from magellon.platform.sessions.definition import Acquisition, SessionFile
 from magellon.platform.sessions.importing import describe_movies
 from magellon.platform.sessions.tree import HeaderCache
@@ -26,9 +27,11 @@ from magellon.platform.store.schema import sessions
 class FolderReader:
     """All of a watch that touches the filesystem; used by one thread at a time."""
 
-    def __init__(self, session: LiveSession, given: Acquisition, watch: FolderWatch, roots: Roots) -> None:
+    def __init__(
+        self, session: LiveSession, given: Acquisition, watch: FolderWatch, roots: Roots, allowed: OpenFolders = EVERYWHERE
+    ) -> None:
         self.session = session
-        self._folder, self._given, self._roots = session.folder, given, roots
+        self._folder, self._given, self._roots, self._open = session.folder, given, roots, allowed
         self.watch = watch
         self.groups: dict[str, str] = {}
         """Movie > optics group, of those in the ledger."""
@@ -47,7 +50,7 @@ class FolderReader:
         names = {movie.name: self._folder / movie.seen.path for movie in increment.ready}
         if not names:
             return Arrivals(increment)
-        found = describe_movies(self._folder, self._given, names, self.groups, self._cache)
+        found = self._open.confine_session(describe_movies(self._folder, self._given, names, self.groups, self._cache))
         identities = self._identify_references([each.movie for each in found.movies])
         problems = [problem for problem in found.problems if problem not in self._told]
         return Arrivals(increment, found.movies, found.places, found.images, problems, identities)
@@ -90,7 +93,7 @@ def open_reader(book: Book, connection: Connection, session_id: int) -> FolderRe
     elsewhere = session.folder / Path(definition.metadata).expanduser() if definition.metadata else None
     folder = SessionFolder(session.folder, definition.movies, aside, _select_movies(definition), elsewhere)
     watch = FolderWatch.resume(folder, WatchSettings.model_validate(row.live), recall_movies(connection, session_id))
-    reader = FolderReader(session, _recall_given(definition), watch, book.map_roots(connection))
+    reader = FolderReader(session, _recall_given(definition), watch, book.map_roots(connection), book.open_folders)
     reader.groups.update(read_known_groups(connection, session.folder))
     return reader
 

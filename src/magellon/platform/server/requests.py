@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from magellon.platform.server.plugins import Plugins
 from magellon.platform.server.report import make_summary
 from magellon.platform.server.submitting import Submission, find_session
 from magellon.platform.server.watching import Watching
-from magellon.platform.sessions.found import has_unsaid_gain
+from magellon.platform.sessions.found import FoundSession, has_unsaid_gain
 from magellon.platform.store.roots import renew_sample
 from magellon.platform.store.schema import jobs
 
@@ -149,7 +149,7 @@ class Reception:
     async def _enter(self, submission: Submission) -> int:
         with self._book.ledger.transaction() as connection:
             known = read_known_groups(connection, Path(submission.folder).resolve())
-        found = await asyncio.to_thread(find_session, submission, known)
+        found = await asyncio.to_thread(self._find, submission, known)
         recipe = add_gain_check(submission.recipe) if has_unsaid_gain(found) else submission.recipe
         catalogue = await asyncio.to_thread(read_catalogue, self._book.home.catalogue, list_wanted(recipe))
         if any(each.category == GAIN_CHECK_CATEGORY and each.error is None for each in catalogue.values()):  # it is installed
@@ -162,6 +162,9 @@ class Reception:
         if submission.live:
             self.watching.start_job(job)
         return job
+
+    def _find(self, submission: Submission, known: Mapping[str, str]) -> FoundSession:
+        return self._book.open_folders.confine_session(find_session(submission, known))
 
     async def _summarise(self, data: bytes) -> Any:
         job = JobRequest.model_validate_json(data).job

@@ -34,11 +34,6 @@ log = logging.getLogger("magellon.http")
 _GRACE = 2
 
 
-def find_data(settings: WebSettings, home: Path) -> tuple[Path, ...]:
-    """The folders, links followed."""
-    return (*(Path(folder).resolve() for folder in settings.data), home.resolve())
-
-
 def plan_protection(settings: WebSettings, state: Path) -> ProtectionSettings:
     """What an administrator wrote, with the names of the address listened on."""
     written = read_protection_settings(state)
@@ -66,7 +61,7 @@ async def serve_web(dispatcher: Dispatcher, reception: Reception, settings: WebS
         dispatcher=dispatcher,
         watching=reception.watching,
         plugins=Plugins(dispatcher),
-        data=find_data(settings, book.home.root),
+        data=settings.find_data(book.home.root),
     )
     app = create_app(services, plan_protection(settings, book.home.state))
     redact_logs("uvicorn", "uvicorn.error", "uvicorn.access")

@@ -1,5 +1,7 @@
 """Where HTTP is served, and what may be read through it."""
 
+from pathlib import Path
+
 from magellon.contracts import Record
 
 ADDRESS_FILE = "server.json"
@@ -15,3 +17,7 @@ class WebSettings(Record):
     """Folders in which sessions and files that people name may lie; the home is always one of them."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
     """Names under which people reach it."""
+
+    def find_data(self, home: Path) -> tuple[Path, ...]:
+        """The real paths of the open folders, the home among them."""
+        return (*(Path(folder).resolve() for folder in self.data), home.resolve())
