@@ -36,6 +36,14 @@ def test_shows_movies_exposures_groups_gain_places_and_problems(tmp_path: Path) 
     assert "damaged XML" in text
 
 
+def test_where_no_movie_can_be_used_the_rest_is_still_said(tmp_path: Path) -> None:
+    folder = make_epu(tmp_path / "grid", 2, pixel=0)
+    text = run(folder, "--dry-run")
+    assert "2, 2 with problems" in text
+    assert not any(line.startswith("voltage") for line in text.splitlines())
+    assert "give --pixel-size" in text
+
+
 def test_says_the_same_to_programs(tmp_path: Path) -> None:
     said = json.loads(run(make_serialem(tmp_path / "s", 4), "--dry-run", "--json"))
     assert (said["source"], said["movies"], said["described"]) == ("serialem", 4, 4)

@@ -50,7 +50,7 @@ def print_session(found: FoundSession) -> None:
         ("movies", _movies(said)),
         ("detector", _list(said["detectors"], "")),
         ("pixel size", _list(said["pixel_sizes"], " Å/px")),
-        ("voltage, Cs", f"{_list(said['voltages'], ' kV')}, {_list(said['spherical_aberrations'], ' mm')}"),
+        ("voltage, Cs", _microscope(said)),
         ("exposure per frame", _range(said["exposure_per_frame"], "e/Å²")),
         ("exposure per movie", _range(said["exposure"], "e/Å²")),
         ("applied defocus", _range(said["applied_defocus"], "Å")),
@@ -80,6 +80,11 @@ def _movies(said: dict[str, Any]) -> str:
     if said["movie_problems"]:
         parts.append(f"{len(said['movie_problems'])} with problems")
     return ", ".join(parts)
+
+
+def _microscope(said: dict[str, Any]) -> str:
+    """Nothing when no movie can be processed."""
+    return ", ".join(filter(None, (_list(said["voltages"], " kV"), _list(said["spherical_aberrations"], " mm"))))
 
 
 def _count(values: Iterable[Any]) -> dict[str, int]:

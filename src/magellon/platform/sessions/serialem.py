@@ -18,11 +18,15 @@ _HOLE_NAME = "hole {}"
 def read_serialem(tree: Tree, cache: HeaderCache) -> Metadata:
     """All there is to know; files that cannot be read are reported."""
     problems: list[str] = []
-    described, stacks = _read_mdocs(tree, cache, problems)
+    described, stacks, damaged = _read_mdocs(tree, cache, problems)
     navigator = _read_navigators(tree, cache, problems)
     movies, matched, others = _match_movies(
         tree, described, stacks | {item.map_file.lower() for item in navigator if item.map_file}
     )
+    kinds = {path.suffix.lower() for path in movies}
+    undescribed = [path for path in others if path.name.lower() in damaged and path.suffix.lower() in kinds]
+    movies.update(dict.fromkeys(undescribed))
+    others = [path for path in others if path not in undescribed]
     if others and matched:
         problems.append(f"{len(others)} images without an .mdoc of a movie are left out: {_shorten(others)}")
     elif others:
@@ -40,10 +44,11 @@ def read_serialem(tree: Tree, cache: HeaderCache) -> Metadata:
     )
 
 
-def _read_mdocs(tree: Tree, cache: HeaderCache, problems: list[str]) -> tuple[dict[str, Described], set[str]]:
-    """Movies by file name in lower case, and the names of stacks that are no movies."""
+def _read_mdocs(tree: Tree, cache: HeaderCache, problems: list[str]) -> tuple[dict[str, Described], set[str], set[str]]:
+    """Movies by file name in lower case, the names of stacks that are no movies, and of files whose .mdoc is damaged."""
     described: dict[str, Described] = {}
     stacks: set[str] = set()
+    damaged: set[str] = set()
     for path in tree.files:
         if path.suffix.lower() not in (".mdoc", ".idoc"):
             continue
@@ -51,6 +56,7 @@ def _read_mdocs(tree: Tree, cache: HeaderCache, problems: list[str]) -> tuple[di
             images = cache.read(path, read_mdoc)
         except BadInput as error:
             problems.append(str(error))
+            damaged.add(path.stem.lower())
             continue
         if all(image.section == "ZValue" for image in images):
             stacks.add(path.stem.lower())
@@ -58,7 +64,7 @@ def _read_mdocs(tree: Tree, cache: HeaderCache, problems: list[str]) -> tuple[di
             name = image.movie or (path.stem if image.section == "FrameSet" else None)
             if name is not None:
                 described[name.lower()] = describe_image(Path(name).stem, image)
-    return described, stacks
+    return described, stacks, damaged
 
 
 def describe_image(name: str, image: SerialEmImage) -> Described:

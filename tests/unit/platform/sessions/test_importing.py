@@ -140,6 +140,22 @@ def test_damaged_metadata_are_reported_and_the_rest_is_imported(tmp_path: Path) 
     assert any("2 movies have no metadata, and are taken as the others are" in problem for problem in found.problems)
 
 
+def test_a_movie_of_serialem_whose_mdoc_is_damaged_is_taken_as_the_others_are(tmp_path: Path) -> None:
+    folder = make_serialem(tmp_path / "s", 5)
+    (folder / "g_0001.mrc.mdoc").write_bytes(b"")
+    (folder / "g_0002.mrc.mdoc").write_bytes(b"\0\xff" * 100)
+    write_movie(folder / "map.st")
+    (folder / "map.st.mdoc").write_bytes(b"")
+    found = import_session(folder)
+    assert [(movie.movie.name, movie.described) for movie in found.movies] == [
+        ("g_0000", True), ("g_0001", False), ("g_0002", False), ("g_0003", True), ("g_0004", True),
+    ]  # fmt: skip
+    assert not any(movie.problem for movie in found.movies)
+    assert [movie.movie.exposure_per_frame for movie in found.movies] == [10.0] * 5
+    for words in ("g_0001.mrc.mdoc: empty", "g_0002.mrc.mdoc", "2 movies have no metadata", "1 images without an .mdoc"):
+        assert any(words in problem for problem in found.problems)
+
+
 def test_several_detectors_and_grids_never_share_a_group(tmp_path: Path) -> None:
     make_epu(tmp_path / "v" / "grid1", 4)
     make_epu(tmp_path / "v" / "grid2", 4, detector="K3", pixel=9e-11)
