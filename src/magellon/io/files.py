@@ -54,6 +54,15 @@ def is_compressed(path: Path | str) -> bool:
     return os.path.splitext(path)[1].lower() in {".gz", ".bz2"}
 
 
+def is_text(path: str | Path) -> bool:
+    """Whether a path can be written as UTF-8, as ledger, messages and STAR files need it; on Linux a name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def find_suffix(path: Path | str) -> str:
     """The lower-case suffix that tells the format, without `.gz` and `.bz2`."""
     stem, suffix = os.path.splitext(path)  # not Path: this is asked for each of 50,000 files

@@ -130,7 +130,9 @@ class Supervisor:
             if status in program.final_statuses or attempts >= _GIVE_UP_AFTER:
                 self._give_up(program)
                 return
-            log.warning("%s ended with status %s and is started again", program.name, status)
+            log.warning(
+                "%s ended with status %s and is started again%s", program.name, status, _read_last_words(program.output)
+            )
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)

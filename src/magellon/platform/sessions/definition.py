@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from magellon.contracts import Record
 from magellon.errors import BadInput
-from magellon.io.files import find_suffix
+from magellon.io.files import find_suffix, is_text
 from magellon.io.movie_header import MOVIE_SUFFIXES
 from magellon.platform.sessions.places import Place
 from magellon.units import Angstrom, AngstromPerPixel, Exposure, Kilovolt, Millimetre
@@ -106,8 +106,8 @@ def _propose(folder: Path) -> dict[str, object]:
 
 
 def is_movie(path: Path) -> bool:
-    """By its name; hidden files, such as those still being copied, are none."""
-    return find_suffix(path) in MOVIE_SUFFIXES and not path.name.startswith(".")
+    """By its name; hidden files, such as those still being copied, are none, nor is what no text can name."""
+    return find_suffix(path) in MOVIE_SUFFIXES and not path.name.startswith(".") and is_text(path)
 
 
 def clean_name(name: str) -> str:

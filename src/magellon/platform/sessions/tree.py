@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from magellon.errors import BadInput, MagellonError
+from magellon.io.files import is_text
 
 T = TypeVar("T")
 _SUFFIXES = re.compile(r"(\.(tiff?|mrcs?|eer|ecc|st|map|gz|bz2|xml|jpg|png|mdoc))+$", re.IGNORECASE)
@@ -125,6 +126,9 @@ def _walk(folder: Path, top: Path, problems: list[str], depth: int) -> Iterator[
         if entry.name.startswith("."):
             continue
         path = folder / entry.name
+        if not is_text(path):
+            problems.append(f"{str(path)!a}: its name is not UTF-8, and it is left out; rename it")
+            continue
         try:
             is_folder = entry.is_dir()
         except OSError:

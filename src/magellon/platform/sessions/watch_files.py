@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from magellon.errors import BadInput, Transient
-from magellon.io.files import find_suffix, is_compressed
+from magellon.io.files import find_suffix, is_compressed, is_text
 from magellon.io.movie_header import MOVIE_SUFFIXES, read_movie_header
 from magellon.io.mrc_header import read_mrc_header
 from magellon.platform.sessions.watch_metadata import find_metadata, read_promised_frames
@@ -121,7 +121,7 @@ def _walk(root: str, place: str, parts: tuple[str, ...]) -> Iterator[tuple[str, 
         return
     try:
         with os.scandir(os.path.join(root, place)) as entries:
-            found = list(entries)
+            found = [entry for entry in entries if is_text(entry.name)]
     except OSError:
         return  # not there yet, or not readable; what was taken from it is asked for by name before it counts as gone
     if first == "**":

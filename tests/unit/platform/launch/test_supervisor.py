@@ -30,6 +30,19 @@ def test_a_killed_program_is_started_again_and_all_are_stopped(tmp_path: Path) -
     asyncio.run(work())
 
 
+def test_whoever_watches_is_told_why_something_is_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        supervisor = Supervisor()
+        argv = [sys.executable, "-c", "import sys; print('a line before'); sys.exit('no database at 127.0.0.1:1')"]
+        await supervisor.keep(Program("server", argv, tmp_path / "log"))
+        while not supervisor.restarts:
+            await asyncio.sleep(0.02)
+        await supervisor.stop()
+
+    asyncio.run(work())
+    assert "server ended with status 1 and is started again: no database at 127.0.0.1:1" in caplog.text
+
+
 def test_a_program_that_says_it_is_hopeless_ends_the_whole(tmp_path: Path) -> None:
     async def work() -> None:
         supervisor = Supervisor()

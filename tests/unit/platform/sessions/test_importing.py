@@ -14,6 +14,7 @@ from magellon.platform.sessions.definition import Acquisition
 from magellon.platform.sessions.found import FoundMovie, FoundSession, has_unsaid_gain
 from magellon.platform.sessions.importing import check_folder, describe_movies, import_session
 from magellon.platform.sessions.tree import HeaderCache
+from magellon.platform.sessions.watch_files import SessionFolder
 from session_files import make_epu, make_serialem, write_epu_image, write_movie
 
 
@@ -154,6 +155,20 @@ def test_a_movie_of_serialem_whose_mdoc_is_damaged_is_taken_as_the_others_are(tm
     assert [movie.movie.exposure_per_frame for movie in found.movies] == [10.0] * 5
     for words in ("g_0001.mrc.mdoc: empty", "g_0002.mrc.mdoc", "2 movies have no metadata", "1 images without an .mdoc"):
         assert any(words in problem for problem in found.problems)
+
+
+def test_names_that_are_no_text_are_left_out_and_the_rest_is_imported(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    write_movie(plain / "a.mrc", pixel_size=1)
+    os.rename(plain / "a.mrc", os.fsencode(plain) + b"/bad\xff.mrc")
+    write_movie(plain / "b.mrc", pixel_size=1)
+    os.mkdir(os.fsencode(plain) + b"/d\xff")
+    write_movie(plain / "c.mrc").rename(Path(os.fsdecode(os.fsencode(plain) + b"/d\xff/c.mrc")))
+    found = import_session(plain)
+    assert [movie.movie.name for movie in found.movies] == ["b"]
+    assert sum("its name is not UTF-8" in problem for problem in found.problems) == 2
+    assert "\n".join(found.problems).encode()
+    assert SessionFolder(plain, "**/*.mrc").list_files().movies == ["b.mrc"]
 
 
 def test_several_detectors_and_grids_never_share_a_group(tmp_path: Path) -> None:
