@@ -11,7 +11,7 @@ INSTALLED = $(VENV)/.installed
 TESTED = $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types imports check bench docs clean
+.PHONY: help install demo test test-all lint types imports audit check bench docs clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -48,6 +48,9 @@ imports: $(TESTED)  ## who may import whom
 	$(BIN)/lint-imports
 
 check: lint types imports test  ## all of the above
+
+audit: $(TESTED)  ## known weaknesses of what is installed, where the network lets us ask
+	$(BIN)/python tests/security/weaknesses.py
 
 bench: $(TESTED)  ## time and accuracy of each step, with peer programs beside it
 	$(BIN)/python -m benchmarks

@@ -1,6 +1,6 @@
 """What Magellon brings along: declared with a lower bound, installed at least as new, and free to be used with Apache-2.0.
 
-Which versions have known weaknesses only a service on the network knows: `pip-audit` asks one, where there is a network.
+Which versions have known weaknesses only a service on the network knows: `weaknesses` asks one, where there is a network.
 """
 
 import re
