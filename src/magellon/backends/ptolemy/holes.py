@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from magellon.algorithms.targets.gather import Calibration, arrange_targets
 from magellon.algorithms.targets.holes import FoundHoles, describe_holes, find_holes, sort_holes
+from magellon.algorithms.targets.shape import doubt_holes
 from magellon.backends.ptolemy.networks import TargetNetwork, open_target_network
 from magellon.backends.ptolemy.original import rank_holes, segment_holes
 from magellon.backends.ptolemy.overlay import Overlay
@@ -30,7 +31,7 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
 
     contract = HOLE_DETECTION
     name = "ptolemy"
-    version = 5
+    version = 6
     Params = HoleParams
 
     def run(self, input: HoleInput, params: HoleParams, context: Context) -> HoleOutput:
@@ -42,10 +43,13 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
             context.progress(0.5, "ranking")
             holes = rank_holes(holes, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(holes)} holes")
+        doubt = doubt_holes(torch.from_numpy(image), holes)
+        if doubt is not None:
+            context.log.warning("%s: is this a picture for square_detection?", doubt)
         place = Placement(input.image, image.shape[0], image.shape[1], params)
         files = TargetFiles.name(context.workdir, input.image.name, "holes")
         write_targets(files, "holes", holes, network.facts.kinds, place, lambda row: _describe_hole(holes, row))
-        draw_holes(image, holes).write(files.picture)
+        draw_holes(image, holes, doubt).write(files.picture)
         return HoleOutput(
             holes=files.record,
             star=files.star,
@@ -78,7 +82,7 @@ def _describe_hole(holes: FoundHoles, row: int) -> dict[str, Any]:
     }
 
 
-def draw_holes(image: NDArray[np.float32], holes: FoundHoles) -> Overlay:
+def draw_holes(image: NDArray[np.float32], holes: FoundHoles, doubt: str | None = None) -> Overlay:
     """Circles, lattice and ranks over the image (height, width)."""
     overlay = Overlay(image)
     overlay.add_lattice(holes.lattice, holes.index[holes.placed])
@@ -88,5 +92,5 @@ def draw_holes(image: NDArray[np.float32], holes: FoundHoles) -> Overlay:
         )
     places = [(float(x), float(y)) for x, y in zip(holes.x, holes.y, strict=True)]
     overlay.add_ranks(places, 2 * float(holes.radius[0]) if len(holes) else 0.0)
-    overlay.add_legend(holes.kind)
+    overlay.add_legend(holes.kind, doubt)
     return overlay

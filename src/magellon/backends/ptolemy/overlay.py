@@ -86,8 +86,8 @@ class Overlay:
                 stroke_fill=(0, 0, 0),
             )
 
-    def add_legend(self, kinds: Sequence[str]) -> None:
-        """How many of each kind there are, in their colours."""
+    def add_legend(self, kinds: Sequence[str], doubt: str | None = None) -> None:
+        """How many of each kind there are, in their colours, and why they may be none."""
         font = load_font(15)
         y = 6.0
         for kind, colour in COLOURS.items():
@@ -95,6 +95,8 @@ class Overlay:
             if count:
                 self._draw.text((8, y), f"{count} {kind}", fill=colour, font=font, stroke_width=2, stroke_fill="black")
                 y += 20
+        if doubt is not None:
+            self._draw.text((8, y), doubt, fill=(255, 60, 60), font=font, stroke_width=2, stroke_fill="black")
 
     def write(self, path: Path) -> None:
         with replacing(path) as temporary:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from magellon.algorithms.targets.shape import doubt_squares
 from magellon.algorithms.targets.squares import FoundSquares, find_squares
 from magellon.backends.ptolemy.networks import open_target_network
 from magellon.backends.ptolemy.original import rank_squares
@@ -27,7 +28,7 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
 
     contract = SQUARE_DETECTION
     name = "ptolemy"
-    version = 4
+    version = 5
     Params = SquareParams
 
     def run(self, input: SquareInput, params: SquareParams, context: Context) -> SquareOutput:
@@ -40,10 +41,13 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
             context.progress(0.5, "ranking")
             squares = rank_squares(squares, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(squares)} squares")
+        doubt = doubt_squares(pixels, squares)
+        if doubt is not None:
+            context.log.warning("%s: is this a picture for hole_detection?", doubt)
         place = Placement(input.image, image.shape[0], image.shape[1], params)
         files = TargetFiles.name(context.workdir, input.image.name, "squares")
         write_targets(files, "squares", squares, facts.kinds, place, lambda row: _describe_square(squares, row))
-        draw_squares(image, squares).write(files.picture)
+        draw_squares(image, squares, doubt).write(files.picture)
         return SquareOutput(
             squares=files.record,
             star=files.star,
@@ -63,12 +67,12 @@ def _describe_square(squares: FoundSquares, row: int) -> dict[str, Any]:
     }
 
 
-def draw_squares(image: NDArray[np.float32], squares: FoundSquares) -> Overlay:
+def draw_squares(image: NDArray[np.float32], squares: FoundSquares, doubt: str | None = None) -> Overlay:
     """Outlines and ranks over the image (height, width)."""
     overlay = Overlay(image)
     for row in range(len(squares)):
         overlay.add_outline(squares.corners[row], squares.kind[row])
     places = [(float(x), float(y)) for x, y in zip(squares.x, squares.y, strict=True)]
     overlay.add_ranks(places, float(squares.side[0]) if len(squares) else 0.0)
-    overlay.add_legend(squares.kind)
+    overlay.add_legend(squares.kind, doubt)
     return overlay
