@@ -98,6 +98,21 @@ def coarsen(field: Field, factor: int) -> Field:
     return Field(image, field.pixel_size * factor, field.binning * factor)
 
 
+def measure_whiteness(image: Tensor) -> float:
+    """How white the noise is: squared differences of neighbouring pixels over those of pixels three apart.
+
+    Near 1 for noise that is white, 0.8 of cameras that blur; below 0.3 after denoising or a low-pass filter.
+
+    Args:
+        image: (height, width).
+    """
+    ratios = []
+    for each in (image[::3], image.mT[::3]):
+        near, far = (robust_scale((each[:, gap:] - each[:, :-gap]).flatten())[1] for gap in (1, 3))
+        ratios.append((near / far) ** 2 if far > 0 else 1.0)
+    return sum(ratios) / 2
+
+
 def flatten_background(image: Tensor, usable: Tensor, sigma_px: float) -> Tensor:
     """Subtract what is smooth: a fourth-order polynomial, then the local mean. Where not usable the result is 0.
 

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,15 @@ def test_rings_of_neighbours_in_a_denoised_micrograph_are_no_particles(tmp_path:
         counts.append(len(places))
         assert (darkness[places[:, 1], places[:, 0]] > 3 * darkness.std()).all(), "each lies on a particle"
     assert counts[0] == counts[1] > 5
+
+
+@pytest.mark.parametrize(("blur", "warned"), [(0.0, False), (1.5, True)], ids=["as it is", "low-passed"])
+def test_a_micrograph_whose_noise_is_not_white_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, blur: float, warned: bool
+) -> None:
+    example, _ = make_input(tmp_path)
+    image = torch.from_numpy(read_mrc(example.micrograph.path))
+    write_mrc(example.micrograph.path, (smooth(image, blur) if blur else image).numpy(), 4.0)
+    context = Context(workdir=tmp_path, log=logging.getLogger("of this test"))
+    DogPicker().run(example, DogParams(diameter=160.0), context)
+    assert ("counts on white noise" in caplog.text) == warned
