@@ -16,7 +16,7 @@ from magellon.platform.server.adding import (
     find_live_session,
     tell_session,
 )
-from magellon.platform.server.advancing import advance_items
+from magellon.platform.server.advancing import advance_items, list_items
 from magellon.platform.server.book import Book
 from magellon.platform.server.dispatcher import Dispatcher
 from magellon.platform.server.links import link_tasks
@@ -117,7 +117,8 @@ class Watching:
             connection.execute(ordinary.values(priority=0))
             self._book.forget_job(session.job)
             tell_session(self._book, connection, session.job, [why])
-            link_tasks(self._book, connection, advance_items(self._book, connection, session.job, []))
+            some = list_items(connection, session.job)[:1]  # so that surveys are looked at, which waited for a full sample
+            link_tasks(self._book, connection, advance_items(self._book, connection, session.job, some))
         self._forget(session_id)
         self._dispatcher.take_in(session.job)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from magellon.platform.server.looking import open_reader
 from magellon.platform.server.policy import Policy
 from magellon.platform.server.publishing import take_due_tasks
 from magellon.platform.server.submitting import Submission, find_session, submit_session
+from magellon.platform.server.watching import Watching
 from magellon.platform.sessions.watch_settings import WatchSettings
 from magellon.platform.store.home import Home
 from magellon.platform.store.ledger import Ledger
@@ -162,6 +164,17 @@ def test_the_survey_takes_the_first_eight_that_came_and_keeps_them(live: Live) -
     with live.book.ledger.transaction() as connection:
         assert live.rows(connection, "particle_survey")[0].identity == survey.identity
         assert {row.state for row in connection.execute(select(tasks))} == {"completed"}
+
+
+def test_a_watch_that_ends_before_the_sample_is_full_is_finished_with_what_is_there(live: Live) -> None:
+    for name in "abc":
+        write_movie(live.folder / f"{name}.mrc")
+    live.look()
+    assert live.work() == ["motion_correction"] * 3
+    assert live.work() == []
+    dispatcher: Any = SimpleNamespace(book=live.book, take_in=lambda job: None)
+    Watching(dispatcher).stop(live.reader.session.id)
+    assert live.work() == ["particle_survey", *["particle_picking"] * 3, "session_star"]
 
 
 def test_metadata_that_come_damaged_are_kept_among_the_problems_of_the_session(
