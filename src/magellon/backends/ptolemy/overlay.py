@@ -95,8 +95,9 @@ class Overlay:
             if count:
                 self._draw.text((8, y), f"{count} {kind}", fill=colour, font=font, stroke_width=2, stroke_fill="black")
                 y += 20
-        if doubt is not None:
-            self._draw.text((8, y), doubt, fill=(255, 60, 60), font=font, stroke_width=2, stroke_fill="black")
+        for line in doubt.split(", ") if doubt is not None else ():  # small pictures have no room for it in one
+            self._draw.text((8, y), line, fill=(255, 60, 60), font=font, stroke_width=2, stroke_fill="black")
+            y += 20
 
     def write(self, path: Path) -> None:
         with replacing(path) as temporary:
