@@ -126,13 +126,12 @@ class Supervisor:
             if time.monotonic() - began > _STEADY_AFTER:
                 delay, attempts = _SHORTEST_DELAY, 0
             attempts += 1
-            self._reasons[program.name] = f"ended with status {status}{_read_last_words(program.output)}"
+            words = _read_last_words(program.output)
+            self._reasons[program.name] = f"ended with status {status}{words}"
             if status in program.final_statuses or attempts >= _GIVE_UP_AFTER:
                 self._give_up(program)
                 return
-            log.warning(
-                "%s ended with status %s and is started again%s", program.name, status, _read_last_words(program.output)
-            )
+            log.warning("%s ended with status %s and is started again%s", program.name, status, words)
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)

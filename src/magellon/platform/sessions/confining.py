@@ -29,8 +29,9 @@ class OpenFolders:
             tuple(folder.resolve() for folder in self.closed),
         )
         movies = [inside._confine_movie(movie) for movie in found.movies]
-        images = [image for image in found.images if inside._holds(image.image.path)]
-        left_out = [f"{image.image.path} {_LEADS_OUT}" for image in found.images if not inside._holds(image.image.path)]
+        held = [(image, inside._holds(image.image.path)) for image in found.images]
+        images = [image for image, is_open in held if is_open]
+        left_out = [f"{image.image.path} {_LEADS_OUT}" for image, is_open in held if not is_open]
         return replace(found, movies=movies, images=images, problems=[*found.problems, *left_out])
 
     def _confine_movie(self, found: FoundMovie) -> FoundMovie:
