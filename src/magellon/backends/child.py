@@ -185,11 +185,22 @@ def fix_numerics(threads: int, seed: int) -> None:
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` is the GPU if the backend brought torch and torch finds one."""
-    if wanted != "auto":
-        return wanted
+    """`auto` is the GPU if the backend brought torch and torch finds one.
+
+    Raises:
+        Transient: a GPU is wanted that is not here; another machine may have it.
+    """
     torch: Any = sys.modules.get("torch")
-    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+    if torch is None:
+        return "cpu" if wanted == "auto" else wanted
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return "cuda" if found else "cpu"
+    number = int(wanted.partition(":")[2] or 0)
+    if wanted.startswith("cuda") and number >= found:
+        seen = f"torch finds {found} here, counted from 0" if found else "torch finds none here (`magellon doctor` says why)"
+        raise Transient(f"device {wanted}: there is no such GPU: {seen}; `auto` and `cpu` work without")
+    return wanted
 
 
 class Runner:

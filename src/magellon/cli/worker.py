@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from magellon.cli.acquisition import collect_flags, make_option
+from magellon.cli.device import device_option
 from magellon.platform.bus.access import URL_VARIABLE
 
 SITE, WORK, END = "The site", "What it does", "When it leaves"
@@ -38,7 +39,7 @@ def _worker_flags(
     ] = "",
     slots: Annotated[int | None, make_option("Tasks at a time.", WORK, "N", "--slots", default="one per core")] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads per task.", rich_help_panel=WORK)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=WORK)] = "auto",
+    device: Annotated[str, device_option(WORK)] = "auto",
     name: Annotated[
         str | None, make_option("Of this worker; no two have the same.", WORK, "NAME", "--name", default="machine and process")
     ] = None,

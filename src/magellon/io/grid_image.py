@@ -1,6 +1,7 @@
 """Pictures of grids as microscopes and databases leave them: MRC, TIFF, JPEG, PNG."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,24 @@ from magellon.io.tiff import TiffFile
 LARGEST = 600_000_000
 """Pixels; more than any atlas has."""
 _TIFF = {".tif", ".tiff"}
+_BITS, _PLANAR, _APART = 258, 284, 2
+"""Tags of a TIFF: bits of each colour, how colours lie, and that value of it which says: plane by plane."""
 _MRC = {".mrc", ".mrcs", ".map", ".st"}
 SUFFIXES = (".mrc", ".mrcs", ".map", ".st", ".tif", ".tiff", ".jpg", ".jpeg", ".png")
 """Of the files that can be read; `.gz` and `.bz2` may follow those of MRC and TIFF."""
 
 
-def read_grid_image(path: Path | str) -> NDArray[np.float32]:
+def read_grid_image(path: Path | str, warn: Callable[[str], None] | None = None) -> NDArray[np.float32]:
     """The picture (height, width); colours become grey, row 0 is the file's first row.
 
+    Pixels that are NaN or infinite, as where a montage has no piece, become as bright as the median of the others.
+
+    Args:
+        warn: told how many these were.
+
     Raises:
-        BadInput: missing, damaged, of another format, several pictures in one file, no pixels, or pixels that are NaN or
-            infinite.
+        BadInput: missing, damaged, of another format, several pictures in one file, no pixels, or more than half of them NaN
+            or infinite.
     """
     path = Path(path)
     suffix = find_suffix(path)
@@ -37,10 +45,16 @@ def read_grid_image(path: Path | str) -> NDArray[np.float32]:
         image = _read_picture(path)
     if image.ndim != 2 or image.size == 0:
         raise BadInput(f"{path}: shape {image.shape} is no picture")
-    require_finite(image, str(path))
     with np.errstate(over="ignore"):
         values: NDArray[np.float32] = np.require(image, dtype=np.float32, requirements=["C", "W"])
-    require_finite(values, str(path))
+    missing = ~np.isfinite(values)
+    count = int(missing.sum())
+    if count > values.size / 2:
+        require_finite(values, str(path))
+    if count:
+        values[missing] = np.median(values[~missing])
+        if warn is not None:
+            warn(f"{count} of {values.size} pixels are NaN or infinite and were taken for as bright as the median")
     return values
 
 
@@ -49,7 +63,7 @@ def _read_mrc(path: Path) -> NDArray[np.float32]:
         if len(file) != 1:
             raise BadInput(f"{path}: holds {len(file)} pictures; a montage has to be joined into one first")
         _require_size(path, file.header.width, file.header.height)
-        image: NDArray[np.float32] = file.read(0)
+        image: NDArray[np.float32] = file.read(0, finite=False)
     return image
 
 
@@ -73,10 +87,20 @@ def _read_picture(path: Path) -> NDArray[np.float32]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 _require_size(path, file.width, file.height)
+                _require_interleaved(path, file)
                 deep = file.mode.startswith(("I", "F"))
                 return np.asarray(file.convert("F" if deep or file.mode == "L" else "L"), dtype=np.float32)
+    except BadInput:
+        raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path}: no MRC, TIFF, JPEG or PNG picture, or a damaged one ({error})") from error
+
+
+def _require_interleaved(path: Path, file: Image.Image) -> None:
+    """Pillow reads 16-bit colours that lie plane by plane as noise."""
+    tags = getattr(file, "tag_v2", {})
+    if tags.get(_PLANAR) == _APART and max(tags.get(_BITS, (8,))) > 8:
+        raise BadInput(f"{path}: colours of more than 8 bits that lie apart are not supported; save the picture in grey")
 
 
 def _require_size(path: Path, width: int, height: int) -> None:

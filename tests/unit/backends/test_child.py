@@ -9,8 +9,11 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 import fake_backends
+from magellon.backends.child import choose_device
+from magellon.errors import Transient
 from magellon.platform.worker.child import Child, Done, Request, TaskFailure
 
 ENVIRONMENT = {"MAGELLON_EXTRA_BACKENDS": fake_backends.ALL, "PYTHONPATH": str(Path(fake_backends.__file__).parent)}
@@ -151,3 +154,15 @@ def test_no_process_is_left_when_the_parent_is_killed(request_for: Callable[...,
     os.kill(parent, 9)
     os.waitpid(parent, 0)
     assert not psutil.wait_procs([child], timeout=5)[1]
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    with pytest.raises(Transient, match=r"device cuda: there is no such GPU: torch finds none"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [choose_device(word) for word in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(Transient, match=r"device cuda:2: there is no such GPU: torch finds 2 here, counted from 0"):
+        choose_device("cuda:2")

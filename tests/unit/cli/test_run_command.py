@@ -2,12 +2,18 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from magellon.cli import app
+from magellon.cli.run.execution import Failed
+from magellon.cli.run.inputs import categories
+from magellon.cli.run.reporting import RunWatch
+from magellon.cli.run.request import Request
 from magellon.contracts import CONTRACTS
 from magellon.errors import BadInput
 from magellon.io.mrc import write_mrc
@@ -47,10 +53,40 @@ def test_help_of_a_step_shows_its_backends_parameters() -> None:
     assert "--pixel-size Å/px" in text
 
 
-def test_without_a_category_it_lists_what_there_is() -> None:
+def test_without_a_category_it_lists_what_can_be_run() -> None:
     result = CliRunner().invoke(app, ["run", "--help"])
     assert result.exit_code == 0
     assert "particle_picking/dog" in result.stdout
+    for each in ("particle_survey", "preview", "session_star"):
+        assert each not in result.stdout
+
+
+@pytest.mark.parametrize("category", categories())
+def test_help_says_which_files_and_cuts_no_name_short(category: str) -> None:
+    text = CliRunner().invoke(app, ["run", category, "--help"]).stdout
+    assert "…" not in text
+    files = " ".join(text.replace("│", " ").split()).partition("FILES <list[Path]> ")[2]
+    kind = {"motion_correction": "Movies", "two_d_classification": "STAR files", "square_detection": "Pictures"}
+    assert files.startswith(kind.get(category, "Pictures" if category == "hole_detection" else "Micrographs"))
+
+
+@pytest.mark.parametrize("word", ["gpu", "cuda:x", "CPU"])
+def test_a_device_that_is_none_is_refused(images: Path, word: str) -> None:
+    result = CliRunner().invoke(app, ["run", "fft", str(images / "good.mrc"), "--out", str(images / "o"), "--device", word])
+    assert result.exit_code == 2
+    assert "is not auto, cpu, cuda or cuda:N" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_the_bar_moves_within_an_item_and_logs_are_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    shown: list[tuple[float, str]] = []
+    request = cast(Request, SimpleNamespace(category="fft"))
+    watch = RunWatch(request, True, lambda done, note: shown.append((done, note)))
+    watch.see_end(Failed("x", "bad_input", "no"))
+    watch.see_progress("a", 0.25, "round 3 of 25")
+    watch.see_progress("b", 0.5, "round 1 of 25")
+    watch.see_log("a", "the largest with 12 %")
+    assert shown == [(1.0, "1 failed"), (1.25, "1 failed, round 3 of 25"), (1.75, "1 failed")]
+    assert "a: the largest with 12 %" in capsys.readouterr().err
 
 
 def test_backends_are_listed_in_pipeline_order() -> None:

@@ -22,6 +22,8 @@ from magellon.contracts import (
 
 _READING = 0.15
 """Part of the progress bar."""
+_FEW = 10
+"""Fewer particles for each class than that are worth a warning."""
 
 
 class CanClassifier(Backend[ClassificationInput, CanClassifierParams, ClassificationOutput]):
@@ -33,6 +35,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:
+        params.check_choice()
         stars = [item.particles.star for item in input.items if item.particles.count]
         if not stars:
             raise BadInput(f"{input.items[0].particles.star}: no particles, nor in the other {len(input.items) - 1} files")
@@ -48,6 +51,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
                 context,
                 lambda part, message: context.progress(0.01 + (_READING - 0.01) * part, message),
             )
+            _warn_of_few(params.classes, len(loaded.data), context)
             settings = Settings(params.count_classes(len(loaded.data)), params.rounds, context.seed, params.seeds)
             voice = Voice(
                 lambda part, message: context.progress(_READING + (0.97 - _READING) * part, message),
@@ -57,3 +61,9 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
             verdict = judge_classes(found, loaded.data, plan, params)
         finding = Finding(table, tuple(stars), plan, loaded.rows, found.poses, verdict)
         return write_output(finding, input.folders, params, context)
+
+
+def _warn_of_few(classes: int | None, particles: int, context: Context) -> None:
+    if classes is not None and particles < classes * _FEW:
+        said = "%d classes of %d particles are too many: 50 to 100 particles in each tell views from noise, few are junk to it"
+        context.log.warning(said, classes, particles)

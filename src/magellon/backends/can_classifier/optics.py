@@ -70,7 +70,9 @@ def _read_rows(piece: StarTable, source: Path) -> list[Group]:
     elif "rlnPixelSize" in piece or "rlnImagePixelSize" in piece:
         pixels = piece.floats("rlnImagePixelSize" if "rlnImagePixelSize" in piece else "rlnPixelSize")
     else:
-        raise BadInput(f"{source}: no pixel size: neither an optics table nor rlnDetectorPixelSize and rlnMagnification")
+        raise BadInput(
+            f"{source}: no pixel size: neither an optics table and rlnOpticsGroup nor rlnDetectorPixelSize and rlnMagnification"
+        )
     flipped = [bool(value) for value in piece.ints("rlnCtfDataArePhaseFlipped", 0)]
     rows = zip(
         pixels, piece.floats("rlnVoltage", 300.0), piece.floats("rlnSphericalAberration", 2.7),

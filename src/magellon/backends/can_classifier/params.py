@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from magellon.contracts import Params
+from magellon.contracts import BadInput, Params
 from magellon.units import Angstrom
 
 _MOST, _PER_CLASS = 50, 50
@@ -22,14 +22,15 @@ class CanClassifierParams(Params):
     seeds: Literal["can", "random", "splitting"] = "can"
     """How the first classes are found: by the autoencoder (CAN), at random, or by splitting classes in two."""
     max_shift: Annotated[Angstrom, Field(gt=0)] | None = None
-    """How far along x and y from the middle of its box a particle may lie; left out, an eighth of the diameter."""
+    """How far along x and y from the middle of its box a particle may lie, at most half the box; left out, an eighth of the
+    diameter."""
     ignore_ctf_first_peak: bool = False
     """Leave amplitudes alone up to the first peak of the CTF, for particles whose averages come out with dark haloes."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Classes that are junk with at least this probability are set aside."""
-    select: tuple[int, ...] = ()
+    select: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Numbers of classes, from 1, to keep whatever their quality."""
-    reject: tuple[int, ...] = ()
+    reject: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Numbers of classes, from 1, to set aside whatever their quality."""
     minimum_distance: Annotated[Angstrom, Field(ge=0)] | None = None
     """Of two kept particles closer than this once centred only the better one stays; left out, a quarter of the diameter."""
@@ -37,3 +38,17 @@ class CanClassifierParams(Params):
     def count_classes(self, particles: int) -> int:
         """How many for so many particles: fewer of them in a class do not tell its view from noise."""
         return self.classes or min(_MOST, -(-particles // _PER_CLASS))
+
+    def check_choice(self) -> None:
+        """Before hours are spent on it.
+
+        Raises:
+            BadInput: a class is both to be kept and to be set aside, or has a number that none will have.
+        """
+        both = sorted(set(self.select) & set(self.reject))
+        if both:
+            raise BadInput(f"select and reject: class {both[0]} is in both")
+        most = max(self.select + self.reject, default=0)
+        if self.classes is not None and most > self.classes:
+            name = "select" if most in self.select else "reject"
+            raise BadInput(f"{name}: there is no class {most} of {self.classes}")

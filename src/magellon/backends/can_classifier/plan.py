@@ -17,6 +17,8 @@ _DETAILS = 24
 """Finest details looked at, as a part of the diameter."""
 _FINEST = 6.0
 """Å; finer details do not help to tell views apart."""
+_SMALLEST = 8
+"""Pixels across a particle; fewer show no view of it."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,22 @@ def make_plan(table: ParticleTable, size: int, params: CanClassifierParams, know
     """Sizes and limits of the computation.
 
     Raises:
-        BadInput: the particle does not fit into its box.
+        BadInput: the particle does not fit into its box or is too small to be seen, or may lie outside of its box.
     """
     pixel_size = table.groups[0].pixel_size
     extent = size * pixel_size
     diameter = params.diameter or known or _BOX_PART * extent
     if diameter > extent:
         raise BadInput(f"{table.stacks[0]}: a diameter of {diameter:g} Å does not fit into boxes of {size} px ({extent:g} Å)")
+    if diameter < _SMALLEST * pixel_size:
+        raise BadInput(
+            f"{table.stacks[0]}: a diameter of {diameter:g} Å is {diameter / pixel_size:.2g} pixels of {pixel_size:g} Å; "
+            f"at least {_SMALLEST} are needed"
+        )
+    if params.max_shift is not None and params.max_shift > extent / 2:
+        raise BadInput(
+            f"max_shift = {params.max_shift:g} Å: half of a box of {size} px is {extent / 2:g} Å, and no more is looked at"
+        )
     edge = Box(size, pixel_size, 1.0).edge
     radius = max(min(_MASK * diameter / 2 / pixel_size, size / 2 - edge), size / 8)
     box = Box(size, pixel_size, radius)

@@ -35,7 +35,7 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
     Params = HoleParams
 
     def run(self, input: HoleInput, params: HoleParams, context: Context) -> HoleOutput:
-        image = read_grid_image(input.image.path)
+        image = read_grid_image(input.image.path, context.log.warning)
         network = open_target_network("holes", context.threads, context.device)
         context.progress(0.1, "looking")
         holes = _find(image, network, params, context)

@@ -32,7 +32,7 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
     Params = SquareParams
 
     def run(self, input: SquareInput, params: SquareParams, context: Context) -> SquareOutput:
-        image = read_grid_image(input.image.path)
+        image = read_grid_image(input.image.path, context.log.warning)
         network = open_target_network("squares", context.threads, context.device)
         context.progress(0.1, "looking")
         pixels, facts = torch.from_numpy(image), network.facts

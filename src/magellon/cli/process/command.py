@@ -17,6 +17,7 @@ from magellon.cli.acquisition import (
     session_flags,
 )
 from magellon.cli.console import say_error
+from magellon.cli.device import device_option
 from magellon.cli.process.progress import watch_session
 from magellon.cli.process.summary import print_summary
 from magellon.errors import Cancelled
@@ -45,7 +46,7 @@ def _own_flags(
     ] = None,
     workers: Annotated[int | None, make_option("Tasks at a time.", RUNNING, "N", "--workers", default="one per core")] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads per task.", rich_help_panel=RUNNING)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)] = "auto",
+    device: Annotated[str, device_option(RUNNING)] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary for programs.", rich_help_panel=RUNNING)] = False,
 ) -> None: ...
 

@@ -9,6 +9,7 @@ import typer
 from magellon.cli.catalogue import choose_backend, read_descriptions
 from magellon.cli.console import console, make_table
 from magellon.cli.run.flags import find_flags, make_request
+from magellon.cli.run.inputs import categories
 from magellon.cli.run.options import collect_params, make_signature_parameter, read_parameters
 from magellon.cli.run.reporting import run_request
 from magellon.cli.run.request import Request
@@ -22,9 +23,6 @@ OWN_FLAGS = {
 }
 """For commands whose flags are made from types when they run: what follows is left to them, `--help` too."""
 
-
-_OF_SESSIONS = {"session_star", "session_export"}
-"""Categories that take a whole session, not files."""
 
 Target = Annotated[str | None, typer.Argument(metavar="CATEGORY[/BACKEND]", show_default=False)]
 
@@ -44,9 +42,10 @@ def run_step(context: typer.Context, target: Target = None) -> None:
 def _explain(descriptions: list[Description]) -> None:
     console.print("Usage: magellon run CATEGORY[/BACKEND] FILES... --out DIR [--param value ...]", markup=False)
     console.print("\nRun one step on plain files, with no server and no bus.\n")
+    runnable = categories()
     table = make_table("step", "what it does")
     for each in descriptions:
-        if each.category not in _OF_SESSIONS:
+        if each.category in runnable:
             table.add_row(each.key, each.error or each.summary)
     console.print(table)
     console.print("\n`magellon run CATEGORY --help` shows the flags of a step.", markup=False)

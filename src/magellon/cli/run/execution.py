@@ -3,11 +3,11 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from magellon.cli.catalogue import find_plugins
 from magellon.cli.run.inputs import Item, with_inputs_absolute
@@ -15,7 +15,7 @@ from magellon.cli.run.request import Request
 from magellon.contracts import CONTRACTS, Record
 from magellon.platform.pipeline.identity import derive_seed
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.worker.child import Done, TaskFailure
+from magellon.platform.worker.child import Done, Listener, TaskFailure
 from magellon.platform.worker.child import Request as Task
 from magellon.platform.worker.children import Children, PythonFinder
 
@@ -42,7 +42,16 @@ class Failed:
 
 
 Outcome = Finished | Failed
-Watch = Callable[[Outcome], None]
+
+
+class Watch(Protocol):
+    """Sees items at work and how they end."""
+
+    def see_progress(self, name: str, fraction: float, message: str) -> None: ...
+
+    def see_log(self, name: str, line: str) -> None: ...
+
+    def see_end(self, outcome: Outcome) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ async def run_items(children: Sequence[Children], items: Sequence[Item], request
 
         async def serve(child: Children) -> None:
             for index, item in queue:
-                outcomes[index] = await _run_one(child, item, request, Path(base) / str(index))
-                watch(outcomes[index])
+                outcomes[index] = await _run_one(child, item, request, Path(base) / str(index), _listen(watch, item.name))
+                watch.see_end(outcomes[index])
 
         async with asyncio.TaskGroup() as group:
             for child in children:
@@ -85,7 +94,17 @@ async def run_items(children: Sequence[Children], items: Sequence[Item], request
     return [outcomes[index] for index in range(len(items))]
 
 
-async def _run_one(child: Children, item: Item, request: Request, workdir: Path) -> Outcome:
+def _listen(watch: Watch, name: str) -> Listener:
+    def listen(kind: str, fraction: float, text: str) -> None:
+        if kind == "progress":
+            watch.see_progress(name, fraction, text)
+        elif kind == "log":
+            watch.see_log(name, text)
+
+    return listen
+
+
+async def _run_one(child: Children, item: Item, request: Request, workdir: Path, listen: Listener) -> Outcome:
     task = Task(
         category=request.category,
         backend=request.backend,
@@ -99,7 +118,7 @@ async def _run_one(child: Children, item: Item, request: Request, workdir: Path)
         log=str(workdir.with_suffix(".log")),
     )
     try:
-        done = await child.run(task)
+        done = await child.run(task, listen)
     except TaskFailure as failure:
         return Failed(item.name, failure.kind, failure.message, failure.traceback)
     return Finished(item, deliver(done, request, workdir), read_warnings(workdir.with_suffix(".log")))

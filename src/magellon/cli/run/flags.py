@@ -15,6 +15,7 @@ from magellon.cli.acquisition import (
     read_movie_options,
     read_optics_options,
 )
+from magellon.cli.device import device_option
 from magellon.cli.run.request import Beside, Request
 from magellon.contracts.description import Description
 from magellon.platform.pipeline.parameters import fill_parameters
@@ -25,10 +26,7 @@ EARLIER, RUNNING = "Results of earlier steps", "Running"
 
 
 def _common_options(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILES", help="Movies, micrographs (MRC), STAR files that list them, or pictures of a grid."),
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES")],
     out: Annotated[Path, typer.Option(help="Where outputs and STAR files go; made if needed.", rich_help_panel=RUNNING)],
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Files at once.", show_default="one per core", rich_help_panel=RUNNING)
@@ -36,8 +34,10 @@ def _common_options(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads per file.", show_default="the cores left over", rich_help_panel=RUNNING)
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)] = "auto",
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks of failures.", rich_help_panel=RUNNING)] = False,
+    device: Annotated[str, device_option(RUNNING)] = "auto",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the step logs, and tracebacks.", rich_help_panel=RUNNING)
+    ] = False,
 ) -> None: ...
 
 
@@ -88,9 +88,21 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 
 
+_PICTURES = "Pictures of a grid: MRC, TIFF, JPEG or PNG."
+_MICROGRAPHS = "Micrographs (MRC), or STAR files that list them."
+_FILES = {
+    "square_detection": _PICTURES,
+    "hole_detection": _PICTURES,
+    "motion_correction": "Movies (TIFF, MRC or EER), or folders of them: a session's too.",
+    "two_d_classification": "STAR files of particles, all classified together; their stacks are found by the names in them.",
+}
+
+
 def find_flags(category: str) -> list[inspect.Parameter]:
     """The flags of a category that do not come from its backend."""
-    return collect_flags(_common_options, *_GROUPS.get(category, ()))
+    files, *others = collect_flags(_common_options, *_GROUPS.get(category, ()))
+    argument = typer.Argument(metavar="FILES", help=_FILES.get(category, _MICROGRAPHS))
+    return [files.replace(annotation=Annotated[list[Path], argument]), *others]
 
 
 def make_request(description: Description, values: dict[str, Any], given: dict[str, Any]) -> Request:

@@ -101,12 +101,13 @@ def _say_limits(properties: Schema) -> str:
 def make_signature_parameter(parameter: Parameter, flag: str, panel: str = PANEL) -> inspect.Parameter:
     """The parameter as a Typer option that is None unless given: only what a person says reaches the backend."""
     default = [f"default {parameter.default_text}"] if parameter.default is not None else []
-    details = "; ".join([*default, *filter(None, [parameter.limits])])
+    choices = [f"one of {', '.join(map(str, parameter.choices))}"] if parameter.choices else []
+    details = "; ".join([*choices, *default, *filter(None, [parameter.limits])])
     option = typer.Option(
         flag,
         *ALIASES.get(parameter.name, ()),
         help=escape(parameter.description + (f" ({details})" if details else "")),
-        metavar=None if parameter.choices else parameter.metavar,
+        metavar="WORD" if parameter.choices else parameter.metavar,
         show_default=False,
         rich_help_panel=panel,
     )

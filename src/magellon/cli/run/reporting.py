@@ -1,6 +1,7 @@
 """Run a request and say how it went: one bar, failures by name, where the files lie."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from magellon.cli.console import console, make_progress, stderr
@@ -44,32 +45,52 @@ async def _compute(
         with make_progress() as progress:
             total = len(items) + len(damaged)
             bar = progress.add_task(f"{request.category}/{request.backend}", total=total, note="")
-            failures: list[Failed] = []
-            warnings = _Warnings(request)
-
-            def watch(outcome: Outcome) -> None:
-                if isinstance(outcome, Failed):
-                    failures.append(outcome)
-                    _say_failure(outcome, verbose)
-                else:
-                    warnings.say(outcome)
-                progress.update(bar, advance=1, note=f"{len(failures)} failed" if failures else "")
-
+            watch = RunWatch(request, verbose, lambda done, note: progress.update(bar, completed=done, note=note))
             for each in damaged:
-                watch(each)
+                watch.see_end(each)
             outcomes = [*damaged, *await run_items(children, items, request, watch)]
         record = write_record(outcomes, request)
         return outcomes, [*await write_star_files(children[0], outcomes, request), record]
 
 
-class _Warnings:
-    """Says what backends warn of as it comes, but not for all of ten thousand files."""
+class RunWatch:
+    """Moves the bar, and says what fails, what backends warn of, and with `verbose` what they log."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, verbose: bool, show: Callable[[float, str], None]) -> None:
         self._request = request
+        self._verbose = verbose
+        self._show = show
         self._said = 0
+        self._ended = 0
+        self._failed = 0
+        self._parts: dict[str, float] = {}
 
-    def say(self, outcome: Finished) -> None:
+    def see_progress(self, name: str, fraction: float, message: str) -> None:
+        self._parts[name] = fraction
+        self._update(message)
+
+    def see_log(self, name: str, line: str) -> None:
+        if self._verbose:
+            stderr.print(f"{name}: {line}", markup=False, soft_wrap=True)
+
+    def see_end(self, outcome: Outcome) -> None:
+        self._parts.pop(outcome.item.name if isinstance(outcome, Finished) else outcome.name, None)
+        self._ended += 1
+        if isinstance(outcome, Failed):
+            self._failed += 1
+            _say_failure(outcome, self._verbose)
+        else:
+            self._say_warnings(outcome)
+        self._update("")
+
+    def _update(self, message: str) -> None:
+        """What one item says of itself is shown while it is alone; of several, each would overwrite the others."""
+        failed = f"{self._failed} failed" if self._failed else ""
+        alone = message if len(self._parts) == 1 else ""
+        self._show(self._ended + sum(self._parts.values()), ", ".join(filter(None, [failed, alone])))
+
+    def _say_warnings(self, outcome: Finished) -> None:
+        """As they come, but not for all of ten thousand files."""
         for warning in outcome.warnings:
             self._said += 1
             if self._said <= MOST_WARNINGS:

@@ -9,6 +9,7 @@ import typer
 
 from magellon.cli.acquisition import collect_flags, make_option
 from magellon.cli.console import console
+from magellon.cli.device import device_option
 
 if TYPE_CHECKING:
     from magellon.platform.launch.slurm import SlurmPlan
@@ -53,7 +54,7 @@ def _own_flags(
         typer.Option(metavar="N", help="Tasks at a time; 0: none here.", rich_help_panel=RUNNING, show_default="one per core"),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads per task.", rich_help_panel=RUNNING)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)] = "auto",
+    device: Annotated[str, device_option(RUNNING)] = "auto",
 ) -> None: ...
 
 

@@ -124,7 +124,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path, column: str, val
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_fewer_particles_than_classes(tmp_path: Path, count: int) -> None:
+def test_fewer_particles_than_classes(tmp_path: Path, count: int, caplog: pytest.LogCaptureFixture) -> None:
     particles = make_shape_particles(tmp_path / "in", each=3)
     table = read_star(particles.star)
     few = {label: values[:count] for label, values in table["particles"].items()}
@@ -132,6 +132,7 @@ def test_fewer_particles_than_classes(tmp_path: Path, count: int) -> None:
     output = run(tmp_path / "out", particles.model_copy(update={"count": count}))
     assert output.count == count
     assert 1 <= output.classes_used <= count
+    assert f"3 classes of {count} particles are too many" in caplog.text
 
 
 def test_many_files_of_a_session_get_its_names(tmp_path: Path) -> None:
@@ -180,8 +181,12 @@ def test_other_refusals(tmp_path: Path) -> None:
     particles = make_shape_particles(tmp_path / "in", each=5)
     with pytest.raises(BadInput, match="diameter of 400 Å does not fit into boxes of 32 px"):
         run(tmp_path / "out", particles, params=CanClassifierParams(diameter=400.0))
-    with pytest.raises(BadInput, match="there is no class 9"):
-        run(tmp_path / "more", particles, params=PARAMS.model_copy(update={"select": (9,)}))
+    with pytest.raises(BadInput, match=r"shapes\.mrcs: a diameter of 15 Å is 7.5 pixels of 2 Å; at least 8 are needed"):
+        run(tmp_path / "small", particles, params=CanClassifierParams(diameter=15.0))
+    with pytest.raises(BadInput, match="max_shift = 33 Å: half of a box of 32 px is 32 Å"):
+        run(tmp_path / "far", particles, params=PARAMS.model_copy(update={"max_shift": 33.0}))
+    with pytest.raises(BadInput, match="there is no class 9; the classes are 1 to "):
+        run(tmp_path / "more", particles, params=PARAMS.model_copy(update={"classes": 9, "select": (9,)}))
     write_mrc(tmp_path / "in" / "shapes.mrcs", np.ones((15, 32, 32), np.float32), PIXEL_SIZE)
     with pytest.raises(BadInput, match="none of the 15 images is usable"):
         run(tmp_path / "constant", particles)

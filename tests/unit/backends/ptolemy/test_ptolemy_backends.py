@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -12,7 +13,7 @@ from magellon.backends.ptolemy.holes import HoleDetection, HoleParams
 from magellon.backends.ptolemy.squares import SquareDetection, SquareParams
 from magellon.backends.ptolemy.stage import Placement
 from magellon.contracts import BadInput, Context, GridImage, HoleInput, HoleOutput, SquareInput, SquareOutput
-from magellon.io.mrc import write_mrc
+from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.network import write_network
 from magellon.io.serialem import read_navigator
 from magellon.io.star import read_star
@@ -144,11 +145,22 @@ def test_pictures_of_every_format_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pixels_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -> None:
-    image = np.zeros((32, 32), np.float32)
-    image[3, 4] = value
-    with pytest.raises(BadInput, match=r"odd\.mrc.*1 of 1024 pixels"):
-        run("hole_detection", write_picture(tmp_path / "odd.mrc", image), tmp_path / "out")
+def test_pixels_that_are_no_numbers_hide_only_what_lies_there(value: float, tmp_path: Path) -> None:
+    example = make_example("hole_detection", tmp_path / "in")
+    image = read_mrc(example.image.path)
+    whole = run("hole_detection", example.image, tmp_path / "whole")
+    image[: image.shape[0] // 4] = value
+    found = run("hole_detection", write_picture(tmp_path / "odd.mrc", image), tmp_path / "out")
+    assert 0.6 * whole.count <= found.count < whole.count
+    with pytest.raises(BadInput, match=r"bad\.mrc: 1024 of 1024 pixels"):
+        run("hole_detection", write_picture(tmp_path / "bad.mrc", np.full((32, 32), value, np.float32)), tmp_path / "bad")
+
+
+def test_colours_of_16_bits_plane_by_plane_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "apart.tif"
+    tifffile.imwrite(path, np.zeros((3, 64, 64), np.uint16), photometric="rgb", planarconfig="separate")
+    with pytest.raises(BadInput, match=r"apart\.tif: colours of more than 8 bits"):
+        run("square_detection", GridImage(name="apart", path=path), tmp_path / "out")
 
 
 def test_files_that_are_no_picture_are_refused(tmp_path: Path) -> None:
