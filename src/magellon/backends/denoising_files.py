@@ -11,6 +11,8 @@ from magellon.io.picture import contrast, shrink, write_png
 
 PICTURE_SIZE = 768
 """Longest side of each of the two in pixels; each has the contrast of its own `magellon.io.picture.PERCENTILES`."""
+DENOISED = "Denoised: for eyes and pickers, not to be averaged"
+"""Label in the header of a denoised micrograph, by which extraction knows it whatever its name."""
 _GAP = 8
 
 
@@ -19,7 +21,7 @@ def write_denoising_output(
 ) -> DenoisingOutput:
     """Write both files into `folder` and describe them; both images are (height, width)."""
     path, picture = folder / f"{micrograph.name}_denoised.mrc", folder / f"{micrograph.name}_denoised.png"
-    write_mrc(path, denoised, micrograph.pixel_size)
+    write_mrc(path, denoised, micrograph.pixel_size, label=DENOISED)
     before, after = (contrast(shrink(each, PICTURE_SIZE)) for each in (image, denoised))
     gap = np.full((before.shape[0], _GAP), 255, dtype=np.uint8)
     write_png(picture, np.concatenate([before, gap, after], axis=1))

@@ -148,7 +148,7 @@ def _stored_dtype(header: MrcHeader) -> np.dtype[Any]:
 
 
 def write_mrc(
-    path: Path | str, array: NDArray[Any], pixel_size: float, mode: Mode = "float32", *, volume: bool = False
+    path: Path | str, array: NDArray[Any], pixel_size: float, mode: Mode = "float32", *, volume: bool = False, label: str = ""
 ) -> None:
     """Write an image (y, x), a stack of images (z, y, x) or a volume, all at once.
 
@@ -156,6 +156,7 @@ def write_mrc(
         pixel_size: Å/px; the header holds it as a STAR file prints it, to six decimals.
         mode: type of the pixels in the file. Values must fit it: nothing is scaled.
         volume: mark (z, y, x) as one volume rather than a stack of images.
+        label: what the file says of itself, at most 80 ASCII characters.
 
     Raises:
         ValueError: wrong dimensions, pixel size, or values that the mode cannot hold.
@@ -164,7 +165,7 @@ def write_mrc(
     stack = array[None] if array.ndim == 2 else array
     if stack.ndim != 3 or stack.size == 0:
         raise ValueError(f"an MRC file holds (y, x) or (z, y, x), not shape {array.shape}")
-    with MrcStackWriter(path, stack.shape[1:], pixel_size, mode, volume=volume) as writer:
+    with MrcStackWriter(path, stack.shape[1:], pixel_size, mode, volume=volume, label=label) as writer:
         for image in stack:
             writer.append(image)
 
@@ -183,6 +184,7 @@ class MrcStackWriter:
         mode: Mode = "float32",
         *,
         volume: bool = False,
+        label: str = "",
     ) -> None:
         """
         Args:
@@ -196,6 +198,7 @@ class MrcStackWriter:
         self._shape, self._pixel_size, self._mode = (height, width), round(float(pixel_size), 6), mode
         self._dtype = np.dtype(mode).newbyteorder("<")
         self._volume = volume
+        self._labels = [_LABEL, label.encode("ascii")] if label else [_LABEL]
         self.count = 0
         self._minimum, self._maximum, self._sum, self._sum_squares = np.inf, -np.inf, 0.0, 0.0
 
@@ -238,8 +241,9 @@ class MrcStackWriter:
         struct.pack_into("<3fi", raw, 76, low, high, mean, int(self._volume))
         struct.pack_into("<i", raw, 108, 20141)
         raw[208:216] = b"MAP \x44\x44\x00\x00"
-        struct.pack_into("<fi", raw, 216, deviation, 1)
-        raw[224:304] = _LABEL.ljust(80)
+        struct.pack_into("<fi", raw, 216, deviation, len(self._labels))
+        for number, label in enumerate(self._labels):
+            raw[224 + 80 * number : 304 + 80 * number] = label[:80].ljust(80)
         return bytes(raw)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -20,7 +20,7 @@ class DenoiseParams(Params):
 class Denoise(Backend[DenoisingInput, DenoiseParams, DenoisingOutput]):
     """A small network trained noise to noise, at 4 Å/px whatever the micrograph's pixels; seconds for a large one."""
 
-    contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 3, DenoiseParams
+    contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 4, DenoiseParams
 
     def run(self, input: DenoisingInput, params: DenoiseParams, context: Context) -> DenoisingOutput:
         micrograph = input.micrograph

@@ -15,6 +15,7 @@ from magellon.algorithms.extraction import (
     friendly_size,
     round_coordinates,
 )
+from magellon.backends.denoising_files import DENOISED
 from magellon.backends.stack_maker.gallery import MOST, write_gallery
 from magellon.backends.stack_maker.params import StackMakerParams
 from magellon.backends.stack_maker.particle_star import write_particle_star
@@ -138,9 +139,14 @@ def read_micrograph(micrograph: Micrograph) -> NDArray[np.float32]:
     """The one image of a micrograph's file.
 
     Raises:
-        BadInput: damaged, empty, not finite, a stack, or of another size than announced.
+        BadInput: damaged, empty, not finite, a stack, of another size than announced, or denoised.
     """
     with open_mrc(micrograph.path) as file:
+        if DENOISED in file.header.labels:
+            raise BadInput(
+                f"{micrograph.path}: is denoised: an average of what a network made of particles is not one of particles; "
+                "extract from the micrograph itself, the picks fit it"
+            )
         sections, *shape = file.shape
         if sections != 1 or tuple(shape) != tuple(micrograph.shape):
             height, width = micrograph.shape

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magellon.backends.denoising_files import write_denoising_output
 from magellon.backends.stack_maker.backend import StackMaker
 from magellon.backends.stack_maker.params import StackMakerParams
 from magellon.contracts import BadInput, Context, Ctf, ExtractionInput, ExtractionOutput, Micrograph, Optics, Picks
@@ -188,6 +189,14 @@ def test_damaged_input_is_named(tmp_path: Path) -> None:
     (tmp_path / "mic.mrc").write_bytes((tmp_path / "mic.mrc").read_bytes()[:5000])
     with pytest.raises(BadInput, match=r"mic\.mrc.*truncated"):
         StackMaker().run(example, StackMakerParams(box_size=32), Context(workdir=tmp_path / "out"))
+
+
+def test_a_denoised_micrograph_is_refused_whatever_its_name(tmp_path: Path) -> None:
+    example = make_input(tmp_path)
+    written = write_denoising_output(tmp_path, example.micrograph, *[read_mrc(example.micrograph.path)] * 2)
+    written.denoised.path.rename(tmp_path / "mic.mrc")
+    with pytest.raises(BadInput, match=r"mic\.mrc: is denoised: .*extract from the micrograph itself"):
+        extract(example, tmp_path, box_size=32)
 
 
 def test_picks_that_cannot_belong_to_the_micrograph_are_refused(tmp_path: Path) -> None:

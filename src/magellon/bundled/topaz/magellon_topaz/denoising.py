@@ -19,7 +19,7 @@ class TopazDenoiserParams(Params):
 class TopazDenoiser(Backend[DenoisingInput, TopazDenoiserParams, DenoisingOutput]):
     """Topaz-Denoise, run as a program of its own environment; tens of seconds for a micrograph on a CPU."""
 
-    contract, name, version, Params = MICROGRAPH_DENOISING, "topaz", 1, TopazDenoiserParams
+    contract, name, version, Params = MICROGRAPH_DENOISING, "topaz", 2, TopazDenoiserParams
 
     def run(self, input: DenoisingInput, params: TopazDenoiserParams, context: Context) -> DenoisingOutput:
         micrograph = input.micrograph
