@@ -44,7 +44,9 @@ class Network:
         try:
             results: list[NDArray[Any]] = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
         except _ERRORS as error:
-            raise BadInput(f"{self.path}: cannot be run on {[array.shape for array in arrays]}: {error}") from error
+            raise BadInput(
+                f"{self.path}: cannot be run on {[array.shape for array in arrays]}: {_in_one_line(error)}"
+            ) from error
         return results
 
 
@@ -75,7 +77,7 @@ def open_network(path: Path, threads: int = 1, device: str = "cpu") -> Network:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=_choose_providers(device))
     except _ERRORS as error:
-        raise BadInput(f"{path}: no network that can be run: {error}") from error
+        raise BadInput(f"{path}: no network that can be run: {_in_one_line(error)}") from error
     return Network(path, session)
 
 
@@ -96,6 +98,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, ValueError, DecodeError) as error:
         raise BadInput(f"{path}: no network that can be read: {error}") from error
     return {each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy()) for each in model.graph.initializer}
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def write_network(

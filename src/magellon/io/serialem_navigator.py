@@ -30,17 +30,17 @@ class NavigatorPoint:
     colour: str = "red"
 
 
-def write_navigator(path: Path, points: Sequence[NavigatorPoint], map_id: int | None, first_id: int = 1) -> None:
+def write_navigator(path: Path, points: Sequence[NavigatorPoint], map_id: int | None) -> None:
     """Write the points in order.
 
     Args:
         map_id: `MapID` of the picture in the navigator that these items are to be merged into; needed by points without a stage
-            position.
-        first_id: the items' own numbers count from this.
+            position. The items' own are counted from the one after it, so that none is its.
 
     Raises:
         Transient: the disk is full.
     """
+    first_id = (map_id or 0) + 1
     text = "AdocVersion = 2.00\n\n" + "".join(_format(point, map_id, first_id + number) for number, point in enumerate(points))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\r\n")

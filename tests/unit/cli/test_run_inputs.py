@@ -200,6 +200,10 @@ def test_a_diameter_nobody_says_is_asked_for(project: Path) -> None:
 def test_no_picks_at_all_is_said(project: Path) -> None:
     with pytest.raises(BadInput, match="no picks for any micrograph"):
         find_items(ask("particle_extraction", project / "micrographs_ctf.star"))
+    (project / "empty").mkdir()
+    for where, said in (("empty", r"no NAME_autopick\.star in .*empty"), ("nowhere", r"--picks: .*nowhere is no folder")):
+        with pytest.raises(BadInput, match=said):
+            find_items(ask("particle_extraction", project / "micrographs_ctf.star", beside=Beside(picks=str(project / where))))
 
 
 def test_star_files_of_relion_2_have_their_optics_in_the_rows(tmp_path: Path) -> None:

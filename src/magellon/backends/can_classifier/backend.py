@@ -35,13 +35,14 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:
-        params.check_choice()
         stars = [item.particles.star for item in input.items if item.particles.count]
         if not stars:
             raise BadInput(f"{input.items[0].particles.star}: no particles, nor in the other {len(input.items) - 1} files")
         table = read_particle_tables(stars, StackFinder.of_input(input))
         context.progress(0.01, f"{len(table)} particles")
         plan = make_plan(table, check_boxes(table), params, input.diameter, context)
+        start = read_start(input.start, plan)
+        params.check_choice(len(table), 0 if start is None else len(start.references))
         with single_threaded_kernels():
             loaded = load_particles(
                 table,
@@ -57,7 +58,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
                 lambda part, message: context.progress(_READING + (0.97 - _READING) * part, message),
                 lambda message: context.log.info("%s", message),
             )
-            found = classify(loaded.data, plan.geometry, settings, read_start(input.start, plan), voice)
+            found = classify(loaded.data, plan.geometry, settings, start, voice)
             verdict = judge_classes(found, loaded.data, plan, params)
         finding = Finding(table, tuple(stars), plan, loaded.rows, found.poses, verdict)
         return write_output(finding, input.folders, params, context)

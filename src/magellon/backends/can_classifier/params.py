@@ -39,8 +39,11 @@ class CanClassifierParams(Params):
         """How many for so many particles: fewer of them in a class do not tell its view from noise."""
         return self.classes or min(_MOST, -(-particles // _PER_CLASS))
 
-    def check_choice(self) -> None:
-        """Before hours are spent on it.
+    def check_choice(self, particles: int, given: int = 0) -> None:
+        """Before hours are spent on so many particles.
+
+        Args:
+            given: classes that it begins with.
 
         Raises:
             BadInput: a class is both to be kept and to be set aside, or has a number that none will have.
@@ -48,7 +51,7 @@ class CanClassifierParams(Params):
         both = sorted(set(self.select) & set(self.reject))
         if both:
             raise BadInput(f"select and reject: class {both[0]} is in both")
-        most = max(self.select + self.reject, default=0)
-        if self.classes is not None and most > self.classes:
+        most, classes = max(self.select + self.reject, default=0), max(min(self.count_classes(particles), particles), given)
+        if most > classes:
             name = "select" if most in self.select else "reject"
-            raise BadInput(f"{name}: there is no class {most} of {self.classes}")
+            raise BadInput(f"{name}: there is no class {most}; of {particles} particles there will be at most {classes}")

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from magellon.algorithms.targets.candidates import find_candidates
 from magellon.algorithms.targets.gather import Calibration, arrange_targets
 from magellon.algorithms.targets.holes import FoundHoles, describe_holes, find_holes, sort_holes
+from magellon.algorithms.targets.planes import tame_values
 from magellon.algorithms.targets.shape import doubt_holes
 from magellon.backends.ptolemy.networks import TargetNetwork, open_target_network
 from magellon.backends.ptolemy.original import rank_holes, segment_holes
@@ -31,7 +33,7 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
 
     contract = HOLE_DETECTION
     name = "ptolemy"
-    version = 6
+    version = 7
     Params = HoleParams
 
     def run(self, input: HoleInput, params: HoleParams, context: Context) -> HoleOutput:
@@ -67,10 +69,10 @@ def _find(image: NDArray[np.float32], network: TargetNetwork, params: HoleParams
     pixels = torch.from_numpy(image)
     if params.segmenter is None:
         return find_holes(pixels, network, network.facts, network.calibration, params.threshold, network.model)
-    kinds = network.facts.kinds
-    found = segment_holes(image, params.segmenter, len(kinds), context.threads, context.device)
+    seen = find_candidates(tame_values(pixels), network, network.facts)
+    found = segment_holes(image, params.segmenter, seen, context.threads, context.device)
     targets = sort_holes(pixels, arrange_targets(found, Calibration(), params.threshold), network.model)
-    return describe_holes(pixels, targets, kinds, Calibration(), params.threshold)
+    return describe_holes(pixels, targets, network.facts.kinds, Calibration(), params.threshold)
 
 
 def _describe_hole(holes: FoundHoles, row: int) -> dict[str, Any]:

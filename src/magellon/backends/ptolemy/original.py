@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, label
+from scipy.spatial import cKDTree
 from torch.nn import functional
 
 from magellon.algorithms.targets.candidates import Candidates
@@ -97,8 +98,11 @@ def reorder(found: FoundT, scores: Floats) -> FoundT:
     return replace(found, **values)
 
 
-def segment_holes(image: Floats, path: Path, kinds: int, threads: int, device: str) -> Candidates:
+def segment_holes(image: Floats, path: Path, seen: Candidates, threads: int, device: str) -> Candidates:
     """What Ptolemy's segmenter sees as holes, each connected part one.
+
+    Args:
+        seen: what our network sees, and of which kinds: the segmenter does not tell them.
 
     Raises:
         BadInput: the network is no such segmenter.
@@ -114,9 +118,18 @@ def segment_holes(image: Floats, path: Path, kinds: int, threads: int, device: s
     size = 2 * np.sqrt(area[kept] / np.pi) * factor
     number = int(kept.sum())
     heat = np.full(number, 0.9, np.float32)
-    shares = np.zeros((number, kinds), np.float32)
-    shares[:, 0] = 1
     one = np.zeros(number, np.float32)
-    return Candidates(
-        place[:, 1].astype(np.float32), place[:, 0].astype(np.float32), size.astype(np.float32), heat, shares, one
-    )
+    x, y = place[:, 1].astype(np.float32), place[:, 0].astype(np.float32)
+    return Candidates(x, y, size.astype(np.float32), heat, borrow_kinds(x, y, size, seen), one)
+
+
+def borrow_kinds(x: Floats, y: Floats, size: Floats, seen: Candidates) -> Floats:
+    """(n, kinds) of the nearest candidate in the middle of each thing; where there is none, the mean of the others."""
+    shares = np.full((len(x), seen.kinds.shape[1]), 1 / seen.kinds.shape[1], np.float32)
+    if len(x) and len(seen):
+        found = cKDTree(np.stack([seen.x, seen.y], axis=1)).query(np.stack([x, y], axis=1))
+        nearest, near = np.asarray(found[1]), np.asarray(found[0]) < size / 4
+        if near.any():
+            shares[:] = seen.kinds[nearest[near]].mean(axis=0)
+            shares[near] = seen.kinds[nearest[near]]
+    return shares

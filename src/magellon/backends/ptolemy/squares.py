@@ -28,7 +28,7 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
 
     contract = SQUARE_DETECTION
     name = "ptolemy"
-    version = 5
+    version = 6
     Params = SquareParams
 
     def run(self, input: SquareInput, params: SquareParams, context: Context) -> SquareOutput:

@@ -21,7 +21,7 @@ def find_picks(micrographs: Sequence[Found], beside: Beside) -> dict[str, Picks]
     micrograph, beside the STAR file that names it, and in `particle_picking` beside either, as in a session folder.
 
     Raises:
-        BadInput: no picks at all, or picks that do not say the particle's diameter.
+        BadInput: no picks at all, nothing where they are said to be, or picks that do not say the particle's diameter.
     """
     given = _expand(beside.picks) if beside.picks is not None else None
     result = {}
@@ -31,15 +31,17 @@ def find_picks(micrographs: Sequence[Found], beside: Beside) -> dict[str, Picks]
         if path is not None:
             result[name] = read_picks(path, name, beside.diameter)
     if not result:
-        where = beside.picks or f"beside {micrographs[0].micrograph.path}"
+        where = f"in {beside.picks}" if beside.picks else f"beside {micrographs[0].micrograph.path}"
         raise BadInput(f"no picks for any micrograph: no NAME{SUFFIX} {where}; say where they are with --picks")
     return result
 
 
 def _expand(pattern: str) -> dict[str, Path]:
     folder = Path(pattern).expanduser()
-    paths = folder.glob(f"*{SUFFIX}") if folder.is_dir() else map(Path, glob.glob(str(folder)))
-    return {_micrograph_of(path): path.absolute() for path in sorted(paths)}
+    paths = sorted(folder.glob(f"*{SUFFIX}") if folder.is_dir() else map(Path, glob.glob(str(folder))))
+    if not paths and not folder.is_dir():
+        raise BadInput(f"--picks: {pattern} is no folder, and no file is called so")
+    return {_micrograph_of(path): path.absolute() for path in paths}
 
 
 def _micrograph_of(path: Path) -> str:

@@ -17,6 +17,7 @@ from magellon.io.mrc import read_mrc, write_mrc
 from magellon.io.network import write_network
 from magellon.io.serialem import read_navigator
 from magellon.io.star import read_star
+from magellon.simulation.grids import draw_hole_scene, render_holes
 from magellon.testing import check_backend, make_example
 from magellon.testing.examples import GRID_ANGLE, GRID_PITCH, GRID_SHARE, SIDE
 
@@ -99,10 +100,15 @@ def test_a_picture_may_be_turned_and_mirrored_on_the_stage() -> None:
 
 def test_targets_carry_places_in_the_picture_otherwise(tmp_path: Path) -> None:
     image = make_example("hole_detection", tmp_path).image
-    output = run("hole_detection", image, tmp_path / "out", map_id=77)
+    output = run("hole_detection", image, tmp_path / "out", map_id=3)
     hole = next(each for each in read_found(output) if each["good"])
-    item = read_navigator(output.targets)[0]
-    assert item.drawn_on == "77"
+    items = read_navigator(output.targets)
+    own = [each.fields["MapID"] for each in items]
+    assert len(own) > 5
+    assert "3" not in own, "that is the map's"
+    assert len(set(own)) == len(own)
+    item = items[0]
+    assert item.drawn_on == "3"
     place = [float(value) for value in item.fields["CoordsInMap"].split()]
     assert place[:2] == pytest.approx([hole["x"] + 0.5, SIDE - 0.5 - hole["y"]], abs=0.01)
 
@@ -213,6 +219,22 @@ def test_ptolemys_own_models_rank_and_find(tmp_path: Path) -> None:
     good = [each["good"] for each in read_found(squares)]
     assert len(good) > 10
     assert good == sorted(good, reverse=True)
+
+
+def test_what_a_segmenter_finds_is_of_the_kinds_that_our_network_sees(tmp_path: Path) -> None:
+    segmenter = write_model(tmp_path / "segmenter.onnx", Bright(), (2, 3))
+    picture, _ = render_holes(draw_hole_scene(np.random.default_rng(5), (400, 400), diameter=(24, 30)))
+    image = write_picture(tmp_path / "holes.mrc", picture.astype(np.float32))
+    ours, theirs = (
+        read_found(run("hole_detection", image, tmp_path / name, **params))
+        for name, params in (("ours", {}), ("theirs", {"segmenter": segmenter}))
+    )
+    same = []
+    for each in theirs:
+        nearest = min(ours, key=lambda hole: float(np.hypot(hole["x"] - each["x"], hole["y"] - each["y"])))
+        same.append(nearest["kind"] == each["kind"])
+    assert len(same) > 50
+    assert np.mean(same) > 0.9
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
