@@ -73,12 +73,13 @@ def advance_items(book: Book, connection: Connection, job_id: int, item_ids: lis
     completed: list[int] = []
     numbers = sorted(set(item_ids))
     renew = revised
-    while numbers:
+    moved = True
+    while moved:
         for part in split(numbers):
             completed += _advance_part(book, connection, job, part)
         moved, done = advance_surveys(book, connection, job, revised)
         completed += done
-        numbers, revised = (sorted(list_items(connection, job_id)), False) if moved else ([], False)
+        numbers, revised = sorted(list_items(connection, job_id)) if moved else [], False
     return completed + advance_gathers(book, connection, job, renew)
 
 

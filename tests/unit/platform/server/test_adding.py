@@ -177,6 +177,15 @@ def test_a_watch_that_ends_before_the_sample_is_full_is_finished_with_what_is_th
     assert live.work() == ["particle_survey", *["particle_picking"] * 3, "session_star"]
 
 
+def test_a_watch_that_ends_without_any_movie_leaves_nothing_waiting(live: Live) -> None:
+    dispatcher: Any = SimpleNamespace(book=live.book, take_in=lambda job: None)
+    Watching(dispatcher).stop(live.reader.session.id)
+    assert live.work() == ["session_star"]
+    with live.book.ledger.transaction() as connection:
+        states = {row.step: (row.state, row.reason) for row in connection.execute(select(tasks))}
+    assert states == {"particle_survey": ("skipped", "no movie got as far as that"), "session_star": ("completed", None)}
+
+
 def test_metadata_that_come_damaged_are_kept_among_the_problems_of_the_session(
     tmp_path: Path, make_live: Callable[[Path], Live]
 ) -> None:
