@@ -11,6 +11,7 @@ from magellon.cli.run.inputs import find_items
 from magellon.cli.run.names import name_micrograph, name_uniquely
 from magellon.cli.run.request import Beside, Request
 from magellon.contracts import (
+    ClassificationInput,
     CtfInput,
     ExtractionInput,
     HoleInput,
@@ -306,3 +307,24 @@ def test_a_pixel_size_that_cannot_be_is_said_with_its_file(tmp_path: Path) -> No
 def test_a_pixel_size_that_is_none_is_not_taken_for_one_left_out(size: float) -> None:
     with pytest.raises(BadInput, match=r"--pixel-size .* above 0"):
         read_optics_options({"pixel_size": size})
+
+
+def test_a_classification_begins_with_the_classes_of_an_earlier_run(tmp_path: Path) -> None:
+    write_mrc(tmp_path / "boxes.mrcs", np.zeros((3, 32, 32), np.float32), 2.0)
+    optics = {"rlnOpticsGroup": [1], "rlnImagePixelSize": [2.0]}
+    write_star(
+        tmp_path / "particles.star",
+        {"optics": optics, "particles": {"rlnImageName": ["000001@boxes.mrcs"], "rlnOpticsGroup": ["1"]}},
+    )
+    before = tmp_path / "classes"
+    request = ask("two_d_classification", tmp_path / "particles.star", beside=Beside(start=before))
+    with pytest.raises(BadInput, match=r"--start: .*classes is no folder of 2D classes: there is no class_averages\.mrcs"):
+        find_items(request)
+    before.mkdir()
+    write_mrc(before / "class_averages.mrcs", np.zeros((2, 24, 24), np.float32), 3.0)
+    write_star(before / "class_averages.star", {"model_classes": {"rlnEstimatedResolution": [10.0, 12.0]}})
+    [item] = find_items(request)
+    assert isinstance(item.input, ClassificationInput)
+    assert item.input.start is not None
+    assert (item.input.start.averages, item.input.start.box) == (before / "class_averages.mrcs", 24)
+    assert item.input.start.pixel_size == pytest.approx(3.0)

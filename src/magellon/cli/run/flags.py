@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +76,14 @@ def _kept_option(
 ) -> None: ...
 
 
+def _start_option(
+    start: Annotated[
+        Path | None,
+        make_option("Folder of an earlier run, with whose classes this one begins: sooner than anew.", EARLIER, "DIR"),
+    ] = None,
+) -> None: ...
+
+
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "square_detection": (_grid_flags,),
     "hole_detection": (_grid_flags,),
@@ -84,6 +93,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "micrograph_denoising": (optics_flags,),
     "particle_picking": (optics_flags, _ctf_option),
     "particle_extraction": (optics_flags, _ctf_option, _picks_options),
+    "two_d_classification": (_start_option,),
     "picker_training": (optics_flags, _picks_options, _kept_option),
 }
 
@@ -122,7 +132,7 @@ def make_request(description: Description, values: dict[str, Any], given: dict[s
         ignores=description.ignores,
         optics=read_optics_options(values),
         movie=read_movie_options(values),
-        beside=Beside(values.get("ctf"), values.get("picks"), values.get("diameter"), values.get("kept")),
+        beside=Beside(**{each.name: values.get(each.name) for each in fields(Beside)}),
         jobs=values["jobs"],
         threads=values["threads"],
         device=values["device"],

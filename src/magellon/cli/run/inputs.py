@@ -9,7 +9,7 @@ from magellon.cli.run.damaged import SetAside
 from magellon.cli.run.grid_images import find_grid_images
 from magellon.cli.run.micrographs import Found, find_micrographs
 from magellon.cli.run.movies import find_movies
-from magellon.cli.run.particles import find_particles
+from magellon.cli.run.particles import find_classes, find_particles
 from magellon.cli.run.picks import find_picks
 from magellon.cli.run.request import Request
 from magellon.cli.run.sessions import expand_sessions, is_session
@@ -119,7 +119,8 @@ def _find_extraction(request: Request, aside: SetAside) -> list[Item]:
 def _find_classification(request: Request, _: SetAside) -> list[Item]:
     """All STAR files together are one item."""
     items = [ClassificationItem(particles=find_particles(path)) for path in request.files]
-    return [Item(request.files[0].stem, ClassificationInput(items=tuple(items)))]
+    start = find_classes(request.beside.start) if request.beside.start is not None else None
+    return [Item(request.files[0].stem, ClassificationInput(items=tuple(items), start=start))]
 
 
 def _find_training(request: Request, aside: SetAside) -> list[Item]:

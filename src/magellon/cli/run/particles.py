@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from magellon.cli.problems import naming
-from magellon.contracts import Particles
+from magellon.contracts import Classes, Particles
 from magellon.errors import BadInput
 from magellon.io.mrc_header import read_mrc_header
 from magellon.io.star import StarTable
@@ -35,6 +35,23 @@ def find_particles(star: Path) -> Particles:
         raise BadInput(f"{star}: neither the file nor the stack {stack.name} says the pixel size")
     with naming(star):
         return Particles(star=star.absolute(), stack=None, count=count, box=header.width, pixel_size=pixel_size)
+
+
+def find_classes(folder: Path) -> Classes:
+    """The classes of an earlier run, or of a session's step, in their folder.
+
+    Raises:
+        BadInput: there are none.
+    """
+    averages, table = folder.absolute() / "class_averages.mrcs", folder.absolute() / "class_averages.star"
+    for path in (averages, table):
+        if not path.is_file():
+            raise BadInput(f"--start: {folder} is no folder of 2D classes: there is no {path.name} in it")
+    header = read_mrc_header(averages)
+    if header.pixel_size is None:
+        raise BadInput(f"{averages}: does not say its pixel size")
+    with naming(averages):
+        return Classes(averages=averages, table=table, box=header.width, pixel_size=header.pixel_size)
 
 
 def _open(star: Path) -> StarStream:

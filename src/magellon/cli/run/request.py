@@ -20,6 +20,8 @@ class Beside:
     """Of the particle in Å, where the picks do not say."""
     kept: Path | None = None
     """Particles that a classification kept, `particles.star`."""
+    start: Path | None = None
+    """The folder of an earlier classification, with whose classes the next begins."""
 
 
 @dataclass(frozen=True)
