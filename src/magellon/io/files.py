@@ -7,6 +7,7 @@ import bz2
 import errno
 import gzip
 import os
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,25 @@ def make_folder(path: Path) -> None:
         if error.errno in _FULL:
             raise Transient(f"{path}: no space left to make the folder ({error.strerror})") from error
         raise BadInput(f"{path}: no folder can be made here: {error.strerror or error}") from error
+
+
+def require_writable(path: Path) -> None:
+    """Try whether a file can be written, and make its folder: before much is computed that would be lost.
+
+    Raises:
+        BadInput: it is a folder, or nobody may write there.
+        Transient: the disk is full.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder, where a file is wanted")
+    make_folder(path.absolute().parent)
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Transient(f"{path}: no space left to write it ({error.strerror})") from error
+        raise BadInput(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 A network that learns is a torch module; its weights keep their names in the file, so that training can go on from it alone.
 """
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from magellon.errors import BadInput
+from magellon.io.files import replacing
 
 OPSET = 18
 
@@ -118,16 +120,19 @@ def write_network(
         example: its input, or inputs.
         free: axes of arbitrary length by input and output name; inputs first, in order, then outputs.
         metadata: kept in the file, see `Network.metadata`.
+
+    Raises:
+        Transient: the disk is full, or writing failed otherwise.
     """
     examples = example if isinstance(example, tuple) else (example,)
     names = list(free)
-    temporary = path.with_name(f".{path.name}.part")
+    exported = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that keeps names is said to be old; the new one needs onnxscript
         torch.onnx.export(
             module.train(False),
             examples,
-            str(temporary),
+            exported,  # type: ignore[arg-type]  # it takes one, its types only say names
             input_names=names[: len(examples)],
             output_names=names[len(examples) :],
             dynamic_axes={name: {axis: f"{name}_{axis}" for axis in axes} for name, axes in free.items() if axes},
@@ -135,10 +140,10 @@ def write_network(
             do_constant_folding=False,
             dynamo=False,
         )
-    model = onnx.load(str(temporary))
+    model = onnx.load_from_string(exported.getvalue())
     onnx.helper.set_model_props(model, dict(metadata or {}))
-    temporary.write_bytes(model.SerializeToString(deterministic=True))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def pad_to_multiple(image: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:

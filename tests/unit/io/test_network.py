@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from magellon.errors import BadInput
+from magellon.errors import BadInput, Transient
 from magellon.io.network import open_network, pad_to_multiple, read_weights, write_network
 
 AXES = {"image": (0, 2, 3), "score": (0, 2, 3)}
@@ -51,6 +51,12 @@ def test_the_same_module_gives_the_same_bytes(written: tuple[Path, torch.nn.Modu
     again = tmp_path / "again.onnx"
     write_network(again, module, torch.zeros(1, 1, 16, 16), AXES, {"calibration": "1.5"})
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_network_that_cannot_be_written_names_its_file_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Transient, match=r"nowhere/net\.onnx: cannot be written: No such file"):
+        write_network(tmp_path / "nowhere" / "net.onnx", torch.nn.Identity(), torch.zeros(1, 1), {"x": (), "y": ()})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_network_is_said_to_be_none(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from magellon.cli.console import console, stderr
-from magellon.io.files import make_folder
+from magellon.io.files import require_writable
 
 
 def train_denoiser(
@@ -33,7 +33,7 @@ def train_denoiser(
 
     found = find_halves(halves)
     torch.set_num_threads(threads)
-    make_folder(out.absolute().parent)
+    require_writable(out)
     with stderr.status("reading") as status:
 
         def show(fraction: float) -> None:

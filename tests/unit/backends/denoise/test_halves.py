@@ -62,3 +62,9 @@ def test_the_command_says_what_came_of_it(session: Path, tmp_path: Path) -> None
     assert "pairs held out of 2" in done.output
     assert str(out) in done.output.replace("\n", "")
     assert out.is_file()
+
+
+def test_the_command_refuses_a_place_that_cannot_be_written_before_it_learns(session: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "denoiser", str(session), "--steps", "100000", "--out", "/proc/tuned.onnx"])
+    assert isinstance(done.exception, BadInput)
+    assert "/proc/tuned.onnx: cannot be written" in str(done.exception)
