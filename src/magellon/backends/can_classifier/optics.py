@@ -1,5 +1,6 @@
 """Optics groups of particles, from the optics table of RELION 3.1 and later or from the rows of earlier versions."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,38 @@ class Group:
     """Whether the phases of the images are flipped already."""
 
 
+_LIMITS = (
+    ("pixel_size", "a pixel size", 0.01, 1000.0, "Å"),
+    ("voltage", "rlnVoltage", 10.0, 1500.0, "kV"),
+    ("spherical_aberration", "rlnSphericalAberration", 0.0, 20.0, "mm"),
+    ("amplitude_contrast", "rlnAmplitudeContrast", 0.0, 0.999, ""),
+)
+"""What a microscope may have: field, what it is called, least, most, unit."""
+
+
 def read_groups(piece: StarTable, optics: StarTable | None, source: Path) -> list[Group]:
     """The group of each row.
 
     Raises:
-        BadInput: a group that is not in the table, no pixel size, or images multiplied by their CTF.
+        BadInput: a group that is not in the table, no pixel size, one that no image has, constants that no microscope has where
+            there is a CTF to be computed with them, or images multiplied by their CTF.
     """
+    groups = _find_groups(piece, optics, source)
+    for group in dict.fromkeys(groups):
+        _check_limits(group, "rlnDefocusU" in piece, source)
+    return groups
+
+
+def _check_limits(group: Group, with_ctf: bool, source: Path) -> None:
+    for field, name, least, most, unit in _LIMITS:
+        value = getattr(group, field)
+        used = with_ctf or field == "pixel_size"
+        if not math.isfinite(value) or (used and not least <= value <= most):
+            said = f"{value:g} {unit}".strip()
+            raise BadInput(f"{source}: {group.name}: {name} of {said}: it must lie between {least:g} and {most:g}")
+
+
+def _find_groups(piece: StarTable, optics: StarTable | None, source: Path) -> list[Group]:
     if optics is None or "rlnOpticsGroup" not in piece:
         return _read_rows(piece, source)
     numbers = optics.ints("rlnOpticsGroup")

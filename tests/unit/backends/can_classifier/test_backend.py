@@ -177,6 +177,30 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, lis
         run(tmp_path / "out", particles)
 
 
+@pytest.mark.parametrize(
+    ("label", "value", "said"),
+    [
+        ("rlnVoltage", "0", "rlnVoltage of 0 kV: it must lie between 10 and 1500"),
+        ("rlnVoltage", "300000", r"rlnVoltage of 300000 kV"),
+        ("rlnSphericalAberration", "nan", "rlnSphericalAberration of nan mm"),
+        ("rlnAmplitudeContrast", "7", "rlnAmplitudeContrast of 7: it must lie between 0 and 0.999"),
+    ],
+)
+def test_constants_that_no_microscope_has_are_refused_where_they_are_used(
+    tmp_path: Path, label: str, value: str, said: str
+) -> None:
+    particles = make_shape_particles(tmp_path / "in", each=5)
+    tables = read_star(particles.star)
+    blocks = {"optics": {**tables["optics"], label: [value]}, "particles": dict(tables["particles"])}
+    write_star(particles.star, blocks)
+    if value != "nan":
+        run(tmp_path / "without", particles)  # no CTF is computed with them
+    blocks["particles"] |= {"rlnDefocusU": [10000.0] * 15, "rlnDefocusV": [9000.0] * 15}
+    write_star(particles.star, blocks)
+    with pytest.raises(BadInput, match=rf"particles\.star: opticsGroup1: {said}"):
+        run(tmp_path / "out", particles)
+
+
 def test_other_refusals(tmp_path: Path) -> None:
     particles = make_shape_particles(tmp_path / "in", each=5)
     with pytest.raises(BadInput, match="diameter of 400 Å does not fit into boxes of 32 px"):
