@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 
 from magellon.algorithms.fourier import rfft_frequencies
 from magellon.algorithms.picking.decoding import CLEAR, Calibration, Found, evidence, find_candidates, find_dirt, signs
@@ -17,6 +18,7 @@ from magellon.algorithms.picking.likeness import Likeness, measure_likeness
 from magellon.algorithms.picking.network import PickerNet
 from magellon.algorithms.picking.network_picks import NetworkSettings, apply_network
 from magellon.algorithms.picking.view import CELLS_PER_DIAMETER, View, make_view, normalise_view
+from magellon.simulation.noise_colours import draw_colour, shape_noise
 from magellon.simulation.picking_scenes import draw_scene
 
 Array = NDArray[np.float64]
@@ -101,16 +103,13 @@ def judge_field(net: PickerNet, number: int, seed: int) -> Judged:
 
 
 def _draw_noise(rng: np.random.Generator) -> View:
-    """White noise, or such as ice gives through a CTF, or pink; reduced as a micrograph is."""
+    """Noise of any colour, reduced as a micrograph is."""
     diameter = rng.uniform(20, 90)
     side = round(SIZE * diameter / CELLS_PER_DIAMETER)
     k_row, k_column = rfft_frequencies((side, side))
-    k = torch.sqrt(k_row**2 + k_column**2)
-    ice = rng.uniform(0, 1.5) * torch.sin(rng.uniform(0, 0.5) * (k * diameter) ** 2 * rng.uniform(0.02, 0.2)) ** 2
-    pink = rng.uniform(0, 1) * (0.5 / (k * diameter + 0.2)) ** rng.uniform(0.5, 1.5)
-    power = 1 + ice * (rng.random() < 0.5) + pink * (rng.random() < 0.5)
-    white = torch.from_numpy(rng.standard_normal((side, side), dtype=np.float32))
-    return make_view(torch.fft.irfft2(torch.fft.rfft2(white) * torch.sqrt(power), s=(side, side)), 1.0, diameter)
+    cycles = torch.sqrt(k_row**2 + k_column**2) * diameter
+    ctf = torch.sin(rng.uniform(0, 0.5) * cycles**2 * rng.uniform(0.02, 0.2))
+    return make_view(shape_noise(rng, (side, side), draw_colour(rng, cycles, ctf)), 1.0, diameter)
 
 
 def _fit_logits(judged: list[Judged]) -> Calibration:
@@ -150,9 +149,17 @@ def _fit_weights(rows: list[Array], truth: list[Array], start: Array) -> tuple[f
     scale = np.sqrt(np.average(x**2, axis=0, weights=share)) + 1e-9
     x, start = x / scale, start * scale
     weights = start.copy()
-    for _ in range(30):  # Newton
-        rate = 1 / (1 + np.exp(-x @ weights))
+
+    def loss(at: Array) -> float:
+        logit = x @ at
+        return float((share * (np.logaddexp(0, logit) - y * logit)).sum() + HELD * ((at - start) ** 2).sum() / 2)
+
+    for _ in range(30):  # Newton, no farther than it leads down
+        rate = special.expit(x @ weights)
         gradient = x.T @ (share * (rate - y)) + HELD * (weights - start)
         curvature = (x * (share * rate * (1 - rate))[:, None]).T @ x + HELD * np.eye(x.shape[1])
-        weights = weights - np.linalg.solve(curvature, gradient)
+        step = np.linalg.solve(curvature, gradient)
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step /= 2
+        weights = weights - step
     return tuple(np.round(weights / scale, 5).tolist())

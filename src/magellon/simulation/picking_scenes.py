@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from magellon.algorithms.fourier import rfft_frequencies
 from magellon.algorithms.optics import CtfModel, ctf_rfft
+from magellon.simulation.noise_colours import draw_colour, fall, shape_noise
 from magellon.simulation.picking_dirt import Dirt, draw_dirt
 from magellon.simulation.random_shapes import Shape, draw_shape, random_rotations
 
@@ -24,6 +25,8 @@ MARGIN = 32
 """Cells of the canvas beyond the field, so that its borders cut through particles."""
 MOST_DIRT = 0.5
 """Of the field; more is drawn again."""
+LOW_PASSED = 0.12
+"""Part of the fields that somebody filtered, as denoising does."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def draw_scene(
     """
     canvas = _Canvas(size + MARGIN, np.zeros((size + MARGIN, size + MARGIN)))
     # Mostly the diameter is about right; where it is wrong, the picks must not fall apart.
-    low, high = (0.92, 1.08) if rng.random() < 0.5 else (0.76, 1.32)
+    low, high = (0.92, 1.08) if rng.random() < 0.4 else (0.74, 1.35)
     cells = NOMINAL_CELLS * math.exp(rng.uniform(math.log(low), math.log(high)))
     dirt = _draw_dirt(rng, canvas.size, cells)
     shape = draw_shape(rng)
@@ -115,6 +118,16 @@ def draw_scene(
         np.ascontiguousarray(mask),
         snr if seen else 0.0,
     )
+
+
+def draw_bare(rng: np.random.Generator, size: int = 160) -> PickingScene:
+    """A field that is nothing but noise, of any colour."""
+    k_row, k_column = rfft_frequencies((size, size))
+    cycles = torch.sqrt(k_row**2 + k_column**2) * NOMINAL_CELLS
+    pixel_size = math.exp(rng.uniform(math.log(70), math.log(450))) / NOMINAL_CELLS
+    noise = shape_noise(rng, (size, size), draw_colour(rng, cycles, _draw_ctf(rng, size, pixel_size), plain=0.2))
+    nothing = np.zeros((0, 2))
+    return PickingScene(noise.numpy(), nothing, nothing, np.zeros((size, size), dtype=bool), 0.0)
 
 
 def _draw_dirt(rng: np.random.Generator, size: int, cells: float) -> Dirt:
@@ -273,13 +286,16 @@ def _expose(
     picture = through(canvas.density / flat_mass + dirt.phase) / strength
     # Absorption is a part of what the phase of the same thing gives where the CTF lets it pass.
     picture -= dirt.absorption * rng.uniform(0.3, 1.2)
-    noise = _draw_noise(rng, k, ctf)
-    grainy = _draw_noise(rng, k, ctf)
+    cycles = k * cells
+    noise, grainy = (shape_noise(rng, (size, size), draw_colour(rng, cycles, ctf)).numpy() for _ in range(2))
     uneven = _draw_uneven(rng, size, cells)
     shots = 1 + 0.3 * np.clip(dirt.grain, -1, 0)
     picture = picture * snr + noise * shots + grainy * np.clip(dirt.grain, 0, None) + uneven
     brightness = rng.uniform(15, 80)
     picture = (brightness + picture) * dirt.beam
+    if rng.random() < LOW_PASSED:
+        passed = fall(cycles, math.exp(rng.uniform(math.log(2), math.log(8))), rng.uniform(1, 4))
+        picture = torch.fft.irfft2(torch.fft.rfft2(torch.from_numpy(picture)) * passed, s=(size, size)).numpy()
     if rng.random() < 0.2:
         picture += _draw_dead_lines(rng, size)
     if rng.random() < 0.3:  # what looks at the image before the network may have limited it
@@ -308,17 +324,6 @@ def _draw_ctf(rng: np.random.Generator, size: int, pixel_size: float) -> torch.T
         defocus * rng.uniform(1, 1.05), defocus, rng.uniform(0, 180), plate, voltage, 2.7, float(rng.uniform(0.05, 0.2))
     )
     return ctf_rfft(model, (size, size), pixel_size)
-
-
-def _draw_noise(rng: np.random.Generator, k: torch.Tensor, ctf: torch.Tensor) -> NDArray[np.float32]:
-    """Unit variance: white, as ice gives through the CTF, and pink; less at high frequency, as averaging leaves it."""
-    ice, pink = rng.uniform(0, 1.5), rng.uniform(0, 1) * (rng.random() < 0.6)
-    power = 1 + ice * ctf**2 + pink * (0.03 / (k + 0.01)) ** rng.uniform(0.5, 1.5)
-    power = power * torch.exp(-((k / rng.uniform(0.35, 1.5)) ** 2))
-    size = k.shape[0]
-    white = torch.from_numpy(rng.standard_normal((size, size), dtype=np.float32))
-    shaped = torch.fft.irfft2(torch.fft.rfft2(white) * torch.sqrt(power), s=(size, size))
-    return np.asarray((shaped / shaped.std()).numpy())
 
 
 def _draw_uneven(rng: np.random.Generator, size: int, cells: float) -> NDArray[np.float32]:

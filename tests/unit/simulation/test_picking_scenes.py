@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from magellon.simulation.picking_dirt import draw_dirt
-from magellon.simulation.picking_scenes import draw_scene
+from magellon.simulation.picking_scenes import draw_bare, draw_scene
 from magellon.simulation.random_shapes import FAMILIES, draw_shape, random_rotations
 
 
@@ -67,6 +67,16 @@ def test_sparse_fields_hold_fewer_particles() -> None:
         for share in (0.0, 1.0)
     )
     assert 0 < sparse < 0.75 * usual
+
+
+def test_bare_fields_are_noise_of_many_colours() -> None:
+    scenes = [draw_bare(np.random.default_rng([7, seed]), 64) for seed in range(30)]
+    assert not any(len(scene.centres) or len(scene.doubtful) or scene.dirt.any() or scene.snr for scene in scenes)
+    # Neighbouring cells are alike in pink noise, unlike in blue, neither in white.
+    alike = [np.corrcoef(scene.image[:, 1:].ravel(), scene.image[:, :-1].ravel())[0, 1] for scene in scenes]
+    assert min(alike) < -0.05
+    assert max(alike) > 0.6
+    assert np.median(np.diff(np.sort(alike))) < 0.1
 
 
 def test_dirt_is_often_absent() -> None:
