@@ -1,8 +1,9 @@
 """`python -m magellon.backends.child`: a long-lived process that runs one task after another for its parent.
 
 It reads requests as JSON lines on standard input and answers as JSON lines on a pipe of its own (`--reply FD`), which what
-native libraries print cannot reach. It stays warm: modules and loaded models serve the next task too. It keeps no state,
-promotes nothing and speaks to no bus; the parent does.
+native libraries print cannot reach. Requests come ahead of time: it begins one when it has read the request's number from a
+socket (`--turns FD`), and leaves out those whose number the parent took back from there. It stays warm: modules and loaded
+models serve the next task too. It keeps no state, promotes nothing and speaks to no bus; the parent does.
 """
 
 import contextlib
@@ -11,10 +12,11 @@ import json
 import logging
 import os
 import random
+import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -266,8 +268,14 @@ class Runner:
         return check_output(backend.contract, backend.run(task_input, params, context), workdir), device
 
 
-def serve(requests: IO[str], reply: IO[str]) -> None:
-    """Answer requests until the parent closes the pipe."""
+def read_turns(turns: socket.socket) -> Iterator[int]:
+    """Numbers of requests that may begin, until the parent closes its end."""
+    while word := turns.recv(8):
+        yield int.from_bytes(word)
+
+
+def serve(requests: IO[str], turns: Iterable[int], reply: IO[str]) -> None:
+    """Answer the requests whose turn comes, until there are no more."""
 
     def say(event: str, **fields: object) -> None:
         reply.write(json.dumps({"event": event, **fields}) + "\n")
@@ -276,18 +284,21 @@ def serve(requests: IO[str], reply: IO[str]) -> None:
     runner = Runner(say)
     actions: dict[str, Callable[[Mapping[str, Any]], None]] = {"run": runner.run}
     say("ready")
-    for line in requests:
-        request = json.loads(line)
-        actions[request["do"]](request)
+    for turn in turns:
+        for line in requests:
+            request = json.loads(line)
+            if request["number"] == turn:
+                actions[request["do"]](request)
+                break
 
 
-def main(reply_fd: int) -> None:
+def main(reply_fd: int, turns_fd: int) -> None:
     requests = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a backend that reads standard input must not eat requests
     logging.raiseExceptions = False  # a full disk may cost log lines, not the task
-    with requests, os.fdopen(reply_fd, "w", encoding="utf-8") as reply:
-        serve(requests, reply)
+    with requests, socket.socket(fileno=turns_fd) as turns, os.fdopen(reply_fd, "w", encoding="utf-8") as reply:
+        serve(requests, read_turns(turns), reply)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[sys.argv.index("--reply") + 1]))
+    main(*(int(sys.argv[sys.argv.index(name) + 1]) for name in ("--reply", "--turns")))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 import fake_backends
 from magellon.backends.child import choose_device
 from magellon.errors import Transient
-from magellon.platform.worker.child import Child, Done, Request, TaskFailure
+from magellon.platform.worker.child import Child
+from magellon.platform.worker.requests import Displaced, Done, Request, TaskFailure
 
 ENVIRONMENT = {"MAGELLON_EXTRA_BACKENDS": fake_backends.ALL, "PYTHONPATH": str(Path(fake_backends.__file__).parent)}
 
@@ -132,6 +134,108 @@ def test_a_child_that_takes_too_much_memory_is_killed(request_for: Callable[...,
         failure = await failure_of(child, request_for("sleep", memory=-(2 << 30) + 1))
         assert "GiB" in failure.message
         assert failure.crashed
+
+    run(work)
+
+
+class _Begun:
+    """Tasks in the order they began, by the log they share."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def list_all(self) -> list[str]:
+        return [line.split()[-1] for line in self._log.read_text().splitlines()] if self._log.exists() else []
+
+    async def wait_for(self, do: str) -> None:
+        async with asyncio.timeout(10):
+            while do not in self.list_all():
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> _Begun:
+    return _Begun(tmp_path / "task.log")
+
+
+async def give(child: Child, *requests: Request) -> "list[asyncio.Task[Done]]":
+    """Have them all wait in the child, which is halted meanwhile; it has worked before."""
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    given = [asyncio.create_task(child.run(request)) for request in requests]
+    await asyncio.sleep(0)
+    return given
+
+
+def go_on(child: Child) -> None:
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGCONT)
+
+
+def test_tasks_wait_in_a_child_for_their_turn(request_for: Callable[..., Request], begun: _Begun) -> None:
+    async def work(child: Child) -> None:
+        await child.run(request_for("first"))
+        pid = child.pid
+        given = await give(child, request_for("second"), request_for("bug"), request_for("third"))
+        assert child.seconds_at_work > 0
+        go_on(child)
+        ends = await asyncio.gather(*given, return_exceptions=True)
+        assert [type(end) for end in ends] == [Done, TaskFailure, Done]
+        assert begun.list_all() == ["first", "second", "bug", "third"]
+        assert child.pid == pid
+        assert child.seconds_at_work == 0
+
+    run(work)
+
+
+def test_a_task_that_waits_is_cancelled_and_the_others_go_on(request_for: Callable[..., Request], begun: _Begun) -> None:
+    async def work(child: Child) -> None:
+        await child.run(request_for("first"))
+        pid = child.pid
+        before, unwanted, after = await give(child, *map(request_for, ("second", "never", "third")))
+        unwanted.cancel()
+        await asyncio.wait({unwanted})
+        go_on(child)
+        await before
+        await after
+        await child.run(request_for("fourth"))
+        assert begun.list_all() == ["first", "second", "third", "fourth"]
+        assert child.pid == pid
+
+    run(work)
+
+
+@pytest.mark.parametrize("how", ["crash", "cancel"])
+def test_only_the_task_at_work_goes_down_with_a_child(request_for: Callable[..., Request], begun: _Begun, how: str) -> None:
+    async def work(child: Child) -> None:
+        await child.run(request_for("first"))
+        guilty, innocent = await give(child, request_for("crash" if how == "crash" else "sleep"), request_for("second"))
+        go_on(child)
+        if how == "cancel":
+            await begun.wait_for("sleep")
+            guilty.cancel()
+        fate, other = await asyncio.gather(guilty, innocent, return_exceptions=True)
+        assert isinstance(fate, asyncio.CancelledError) if how == "cancel" else "SIGSEGV" in str(fate)
+        assert isinstance(other, Displaced)
+        assert (await child.run(request_for("second"))).output, "in another process"
+        assert begun.list_all().count("second") == 1
+
+    run(work)
+
+
+def test_what_waits_for_a_long_task_can_go_elsewhere(request_for: Callable[..., Request], begun: _Begun) -> None:
+    async def work(child: Child) -> None:
+        long = asyncio.create_task(child.run(request_for("sleep")))
+        await begun.wait_for("sleep")
+        waiting = [asyncio.create_task(child.run(request_for(do))) for do in ("second", "third")]
+        await asyncio.sleep(0)
+        child.put_off_waiting()
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [Displaced, Displaced]
+        assert not long.done()
+        long.cancel()
+        await asyncio.wait({long})
+        assert begun.list_all() == ["sleep"]
 
     run(work)
 

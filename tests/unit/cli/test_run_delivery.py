@@ -10,7 +10,7 @@ from magellon.cli.run.execution import Failed, Finished, Outcome, deliver, fill_
 from magellon.cli.run.inputs import Item
 from magellon.cli.run.request import Request
 from magellon.contracts import FftInput, FftOutput, Micrograph
-from magellon.platform.worker.child import Done
+from magellon.platform.worker.requests import Done
 
 
 def make_item(name: str) -> Item:

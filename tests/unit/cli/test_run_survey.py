@@ -13,7 +13,7 @@ from magellon.cli.run.request import Request
 from magellon.contracts import Micrograph, PickingInput
 from magellon.contracts.description import Description
 from magellon.errors import BadInput
-from magellon.platform.worker.child import Done, TaskFailure
+from magellon.platform.worker.requests import Done, TaskFailure
 
 
 @dataclass

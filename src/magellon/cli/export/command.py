@@ -17,7 +17,8 @@ from magellon.contracts.description import Description
 from magellon.errors import BadInput, Cancelled, MagellonError, Transient
 from magellon.platform.pipeline.parameters import fill_parameters
 from magellon.platform.store.home import Home
-from magellon.platform.worker.child import Child, Request, TaskFailure
+from magellon.platform.worker.child import Child
+from magellon.platform.worker.requests import Request, TaskFailure
 
 PART = "Which part of it"
 CATEGORY = "session_export"

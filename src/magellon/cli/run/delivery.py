@@ -13,9 +13,9 @@ from magellon.cli.run.particles import link_stacks
 from magellon.cli.run.request import Request
 from magellon.contracts import Micrograph, Movie, SessionItem, SessionStarInput
 from magellon.errors import MagellonError
-from magellon.platform.worker.child import Request as Task
-from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
+from magellon.platform.worker.requests import Request as Task
+from magellon.platform.worker.requests import TaskFailure
 
 GATHER = ("session_star", "relion")
 _WITHOUT_STAR = {"fft", "micrograph_denoising", "picker_training", "square_detection", "hole_detection"}

@@ -15,9 +15,9 @@ from magellon.cli.run.request import Request
 from magellon.contracts import CONTRACTS, Record
 from magellon.platform.pipeline.identity import derive_seed
 from magellon.platform.pipeline.plan import PlannedStep
-from magellon.platform.worker.child import Done, Listener, TaskFailure
-from magellon.platform.worker.child import Request as Task
 from magellon.platform.worker.children import Children, PythonFinder
+from magellon.platform.worker.requests import Done, Listener, TaskFailure
+from magellon.platform.worker.requests import Request as Task
 
 
 @dataclass(frozen=True)

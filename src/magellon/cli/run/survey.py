@@ -15,9 +15,9 @@ from magellon.contracts.description import Description
 from magellon.contracts.particle_survey import PARTICLE_SURVEY, SurveyInput, SurveyItem, SurveyOutput
 from magellon.errors import BadInput
 from magellon.platform.pipeline.identity import derive_seed
-from magellon.platform.worker.child import Request as Task
-from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
+from magellon.platform.worker.requests import Request as Task
+from magellon.platform.worker.requests import TaskFailure
 
 TRUSTED = 0.5
 """Confidence of a proposed diameter below which it should be given."""

@@ -1,4 +1,4 @@
-"""The parent's side of a warm child process: start it, give it one task at a time, kill it with everything it started.
+"""The parent's side of a warm child process: start it, give it tasks, kill it with everything it started.
 
 Used by the worker and, without any bus, by `magellon run`:
 
@@ -7,70 +7,22 @@ Used by the worker and, without any bus, by `magellon run`:
 """
 
 import asyncio
-import contextlib
-import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import psutil
-
-from magellon.contracts.lifeline import die_with_parent
 from magellon.errors import BadInput
+from magellon.platform.worker.life import Life
+from magellon.platform.worker.requests import Done, Listener, Request
 
-Listener = Callable[[str, float, str], None]
-"""Called with ("progress", fraction, message) or ("log", 0, line) while a task runs."""
-
-_LINE_LIMIT = 64 << 20
-_ALLOWANCE = 2 << 30
-"""What an interpreter with its libraries takes beyond the task's own memory, before the child is killed for it."""
-_WATCH_INTERVAL = 1.0
 _TAIL = 2000
 
 
-@dataclass(frozen=True)
-class Request:
-    """One task for a child. Paths are absolute, as strings or inside the plain data of the input record."""
-
-    category: str
-    backend: str
-    params: Mapping[str, Any]
-    input: Mapping[str, Any]
-    workdir: str
-    version: int | None = None
-    device: str = "auto"
-    threads: int = 1
-    memory: int = 4 << 30
-    seed: int = 0
-    log: str | None = None
-    """File to which the backend's log lines are appended."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a task ended well. Paths in `output` are relative to the working folder."""
-
-    output: dict[str, Any]
-    device: str
-    seconds: float
-
-
-@dataclass
-class TaskFailure(Exception):
-    """How a task ended otherwise."""
-
-    kind: str
-    message: str
-    traceback: str = ""
-    crashed: bool = False
-    """The child itself went away, or ran out of memory: another one takes its place."""
-
-    def __str__(self) -> str:
-        return self.message
+def _ignore(kind: str, fraction: float, message: str) -> None:
+    pass
 
 
 @dataclass
@@ -85,11 +37,8 @@ class Child:
     """Another interpreter for a plugin that lives in an environment of its own."""
     inherited: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """Variables it starts with; those of this process by default."""
-    _process: asyncio.subprocess.Process | None = None
-    _replies: asyncio.StreamReader | None = None
-    _pipe: asyncio.ReadTransport | None = None
-    _too_large: str | None = None
-    _watch: asyncio.TimerHandle | None = None
+    _life: Life | None = None
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,32 +48,26 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._life.process.pid if self._life and not self._life.is_over else None
+
+    @property
+    def seconds_at_work(self) -> float:
+        """At the task it is at; 0 when there is none."""
+        return self._life.seconds_at_work if self._life else 0.0
 
     async def start(self) -> None:
         """Start the process if it does not run. Warm-up before the first task is optional."""
-        if self._process is not None and self._process.returncode is None:
-            return
-        await self.close()
-        read_end, write_end = os.pipe()
-        output = open(self.output_file, "ab") if self.output_file else open(os.devnull, "ab")  # noqa: SIM115
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                self.python, "-m", "magellon.backends.child", "--reply", str(write_end),
-                stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
-                pass_fds=(write_end,), env=self._environment(), start_new_session=True,
-                preexec_fn=die_with_parent(),
-            )  # fmt: skip
-        except BaseException:
-            os.close(read_end)
-            raise
-        finally:
-            os.close(write_end)
-            output.close()
-        self._replies = asyncio.StreamReader(limit=_LINE_LIMIT)
-        protocol = asyncio.StreamReaderProtocol(self._replies)
-        loop = asyncio.get_running_loop()
-        self._pipe, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb", buffering=0))
+        await self._live()
+
+    async def _live(self) -> Life:
+        if self._life is not None and not self._life.is_over:
+            return self._life
+        async with self._starting:  # several tasks may find it gone
+            if self._life is None or self._life.is_over:
+                await self.close()
+                command = (self.python, "-m", "magellon.backends.child")
+                self._life = await Life.begin(command, self._environment(), self.output_file)
+            return self._life
 
     async def wait_until_ready(self) -> None:
         """Start the process and hear its first word.
@@ -133,13 +76,11 @@ class Child:
             BadInput: it does not come up; with the end of what it said.
         """
         try:
-            await self.start()
+            life = await self._live()
         except OSError as error:
             raise BadInput(f"{self.python} cannot be started: {error}") from error
-        assert self._replies is not None
-        if not await self._replies.readline():
-            ended = await self._how_it_ended()
-            raise BadInput(f"{self.python}: the computing process {ended}: {self._read_last_line()}")
+        if not await life.ready:
+            raise BadInput(f"{self.python}: the computing process {await life.tell_end()}: {self._read_last_line()}")
 
     def _read_last_line(self) -> str:
         try:
@@ -163,88 +104,23 @@ class Child:
         }
 
     async def run(self, request: Request, listen: Listener | None = None) -> Done:
-        """Run one task. Cancelling this coroutine kills the child and all it started.
+        """Run one task, after those it was given before. Cancelling this coroutine kills the child and all it started,
+        unless the task has not begun.
 
         Raises:
             TaskFailure: with the kind of the failure.
+            Displaced: of several tasks at a time, another one ended the child, or takes long.
         """
-        try:
-            await self.start()
-            return await self._converse(request, listen or (lambda kind, fraction, message: None))
-        except TaskFailure as failure:
-            if failure.crashed:
-                await self.close()
-            raise
-        except BaseException:
-            await self.close()
-            raise
+        life = await self._live()
+        return await life.ask(vars(request), request.memory, listen or _ignore)
 
-    async def _converse(self, request: Request, listen: Listener) -> Done:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._replies is not None
-        self._too_large = None
-        self._watch = None
-        self._watch_memory(request.memory + _ALLOWANCE)
-        try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead child shows as an end of file below
-                self._process.stdin.write(json.dumps({"do": "run", **vars(request)}).encode() + b"\n")
-                await self._process.stdin.drain()
-            while line := await self._replies.readline():
-                reply = json.loads(line)
-                if reply["event"] == "done":
-                    return Done(reply["output"], reply["device"], reply["seconds"])
-                if reply["event"] == "failed":
-                    raise TaskFailure(reply["kind"], reply["message"], reply["traceback"], crashed=reply.get("spent", False))
-                listen(reply["event"], reply.get("fraction", 0.0), reply.get("message") or reply.get("line") or "")
-        finally:
-            if self._watch is not None:
-                self._watch.cancel()
-        raise TaskFailure("defect", self._too_large or f"the computing process {await self._how_it_ended()}", crashed=True)
-
-    async def _how_it_ended(self) -> str:
-        assert self._process is not None
-        status = await self._process.wait()
-        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-
-    def _watch_memory(self, limit: int) -> None:
-        """Look now and then, but not at all at a task that takes no time."""
-        if self._process is None:
-            return
-        used = measure_memory(self._process.pid) if self._watch else 0
-        if used > limit:
-            self._too_large = f"took {used / 2**30:.1f} GiB of memory, the limit is {limit / 2**30:.1f} GiB"
-            self._kill()
-        self._watch = asyncio.get_running_loop().call_later(_WATCH_INTERVAL, self._watch_memory, limit)
-
-    def _kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # external programs share its group
+    def put_off_waiting(self) -> None:
+        """Displace the tasks that have not begun."""
+        if self._life is not None:
+            self._life.put_off_waiting()
 
     async def close(self) -> None:
         """Kill the process, if it runs, with everything it started."""
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            if process.stdin is not None:
-                process.stdin.close()
-            await process.wait()
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
-
-
-def measure_memory(pid: int) -> int:
-    """Resident bytes of a process and all its descendants; 0 when it is gone."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    total = 0
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += member.memory_info().rss
-    return total
+        life, self._life = self._life, None
+        if life is not None:
+            await life.end()

@@ -10,7 +10,8 @@ from typing import Self
 
 from magellon.platform.pipeline.catalogue import map_pythons
 from magellon.platform.store.environments import isolate_variables, list_environments, mark_environments
-from magellon.platform.worker.child import Child, Done, Listener, Request
+from magellon.platform.worker.child import Child
+from magellon.platform.worker.requests import Done, Listener, Request
 
 OWN = "magellon"
 _MOST_WARM = 4
@@ -75,6 +76,16 @@ class Children:
         """As `Child.run`."""
         child = await self._take(self.finder.find(request.category, request.backend))
         return await child.run(request, listen)
+
+    @property
+    def seconds_at_work(self) -> float:
+        """At the task they are at; 0 when there is none."""
+        return max((child.seconds_at_work for child in self._children.values()), default=0.0)
+
+    def put_off_waiting(self) -> None:
+        """As `Child.put_off_waiting`."""
+        for child in self._children.values():
+            child.put_off_waiting()
 
     async def close(self) -> None:
         while self._children:

@@ -19,8 +19,9 @@ from magellon.platform.pipeline.parameters import fill_parameters
 from magellon.platform.store.environments import CataloguePlace
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import Roots
-from magellon.platform.worker.child import Child, Listener, Request, TaskFailure
+from magellon.platform.worker.child import Child
 from magellon.platform.worker.children import Children
+from magellon.platform.worker.requests import Listener, Request, TaskFailure
 
 _BLAMED = ("bad_input", "defect")
 

@@ -8,7 +8,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from magellon.contracts.task import Failed, FailureKind, Finished, Task
-from magellon.platform.worker.child import TaskFailure
+from magellon.platform.worker.requests import TaskFailure
 
 _KINDS = ("bad_input", "transient", "cancelled")
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from nats.aio.client import Client
@@ -19,12 +19,12 @@ from magellon.platform.bus.connection import BUS_ERRORS, publish_record
 from magellon.platform.bus.pull import Puller
 from magellon.platform.bus.streams import ACKNOWLEDGE_WITHIN, TASKS, consumer_name, task_subject
 from magellon.platform.store.roots import HOME_ROOT, Roots
-from magellon.platform.worker.child import TaskFailure
 from magellon.platform.worker.children import Children
 from magellon.platform.worker.compute import Workshop, compute_task, find_root_names
 from magellon.platform.worker.jobs import CANCELLED, STOPPED, Job, Outcome
-from magellon.platform.worker.pace import SHORT, Pace
+from magellon.platform.worker.lanes import SHORT, Kind, Lanes
 from magellon.platform.worker.reporter import Reporter
+from magellon.platform.worker.requests import Displaced, Listener, TaskFailure
 from magellon.platform.worker.served import Served
 from magellon.platform.worker.subjects import Subjects
 
@@ -67,9 +67,7 @@ class Worker:
         """Tasks for idle slots; None: no more."""
         self._reporter = Reporter(client, self.incarnation)
         self._reporting: set[asyncio.Task[None]] = set()
-        self._pace = Pace()
-        self._warm: list[Children] = []
-        """Children that wait, those that worked last at the end: they are the first to work again."""
+        self._lanes = Lanes(served.finder.find)
         self._draining = False
         self._busy_at = time.monotonic()
 
@@ -235,9 +233,9 @@ class Worker:
         self._subjects.look_everywhere()
 
     async def _work(self, children: Children) -> None:
-        """A slot; it brings children of its own along, and works with whichever worked last."""
+        """A slot; it brings children of its own along, and works with those that a task is given."""
         await children.warm(self._backends if self._served.only else ())
-        self._warm.append(children)
+        self._lanes.add(children)
         self._note_idle()
         while message := await self._given.get():
             await self._handle(message)
@@ -288,7 +286,7 @@ class Worker:
     async def _process(self, job: Job, task: Task) -> Outcome:
         lost = job.message.metadata.num_delivered - 1
         kind = (task.category, task.backend)
-        if self._pace.is_short(kind) and not lost and task.attempt == 1:
+        if self._lanes.is_short(kind) and not lost and task.attempt == 1:
             self._announce(job, task, SHORT)
         else:  # on the bus before it begins: a task that ends its workers is known by what they said
             await self._reporter.report(self._describe_start(task, lost))
@@ -300,22 +298,26 @@ class Worker:
 
         try:
             roots = await self._know_roots(task)
-            async with self._pace.take_turn(kind), self._borrow() as children:
-                output, provenance = await compute_task(self._workshop, children, task, roots, listen)
+            output, provenance = await self._compute(kind, task, roots, listen)
         except TaskFailure as failure:
             return Outcome.of(failure)
         except MagellonError as error:
             return Outcome("transient", str(error))
         return Outcome(output=output, provenance=provenance)
 
-    @contextlib.asynccontextmanager
-    async def _borrow(self) -> AsyncIterator[Children]:
-        """There are as many as slots. What worked last is still in the processor's caches, and has its backends loaded."""
-        children = self._warm.pop()
-        try:
-            yield children
-        finally:
-            self._warm.append(children)
+    async def _compute(self, kind: Kind, task: Task, roots: Roots, listen: Listener) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The output and the provenance, which is empty when the result was there already."""
+        alone = False
+        while True:
+            with self._lanes.take_turn(kind, alone) as children:
+                try:
+                    output, provenance = await compute_task(self._workshop, children, task, roots, listen)
+                except Displaced:
+                    alone = True
+                    continue
+            if provenance:
+                self._lanes.note_end(kind, provenance["seconds"])
+            return output, provenance
 
     # Reports
 

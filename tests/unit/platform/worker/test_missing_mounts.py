@@ -11,8 +11,9 @@ from magellon.contracts.task import Task
 from magellon.platform.store.environments import CataloguePlace
 from magellon.platform.store.results import ResultStore
 from magellon.platform.store.roots import HOME_ROOT, Roots
-from magellon.platform.worker.child import Child, Done, Listener, Request, TaskFailure
+from magellon.platform.worker.child import Child
 from magellon.platform.worker.compute import Workshop, compute_task
+from magellon.platform.worker.requests import Done, Listener, Request, TaskFailure
 
 MOVIE = {"name": "a", "path": "lot:a.mrc", "pixel_size": 1.0, "voltage": 300.0, "shape": (8, 8), "frames": 2}
 TASK = Task(

@@ -27,8 +27,9 @@ from magellon.platform.bus.streams import (
 from magellon.platform.server.events import read_events
 from magellon.platform.store.roots import Roots
 from magellon.platform.worker import worker as module
-from magellon.platform.worker.child import TaskFailure
+from magellon.platform.worker.children import PythonFinder
 from magellon.platform.worker.compute import Workshop
+from magellon.platform.worker.requests import Displaced, TaskFailure
 from magellon.platform.worker.served import Served
 from magellon.platform.worker.worker import Worker
 
@@ -38,6 +39,8 @@ Act = Callable[[Client, Worker], Awaitable[None]]
 
 
 class _Children:
+    seconds_at_work = 0.0
+
     async def warm(self, keys: tuple[str, ...]) -> None:
         pass
 
@@ -50,6 +53,7 @@ class _Children:
 
 class _Served:
     only = ()
+    finder = PythonFinder(None)
 
     def list_backends(self) -> tuple[str, ...]:
         return ("/".join(LANE),)
@@ -74,7 +78,7 @@ async def compute(workshop: object, child: object, task: Task, roots: Roots, lis
     await asyncio.sleep(task.params["seconds"])
     if task.params.get("fails"):
         raise TaskFailure("unheard of", "why")
-    return {"picture": "m.png"}, {"seconds": 0}
+    return {"picture": "m.png"}, {"seconds": task.params["seconds"]}
 
 
 @asynccontextmanager
@@ -243,11 +247,32 @@ def test_the_children_that_worked_last_are_the_first_to_work_again(tmp_path: Pat
             await hear(client, 1)
         assert len(used) == 4
         assert len(set(used)) == 1, "whichever slot had the task"
-        await give(client, make_task(5, 0.2), make_task(6, 0.2), make_task(7, 0.2))
-        await hear(client, 6)
-        assert len(set(used[4:])) == 3, "never two tasks in the same children"
 
     work(tmp_path, monkeypatch, act, slots=3)
+
+
+def test_a_displaced_task_gets_children_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(client: Client, worker: Worker) -> None:
+        used: dict[int, list[object]] = {2: [], 3: []}
+
+        async def displace_once(workshop: object, children: object, task: Task, *rest: Any) -> Any:
+            if task.id in used:
+                used[task.id].append(children)
+                await asyncio.sleep(0.05)  # until all are there
+                if task.id == 3 and len(used[3]) == 1:
+                    raise Displaced
+            return await compute(workshop, children, task, *rest)
+
+        monkeypatch.setattr(module, "compute_task", displace_once)
+        monkeypatch.setattr(worker._lanes, "places", 1)
+        await give(client, make_task(1, 0.0))
+        await hear(client, 2)
+        await give(client, make_task(2, 0.0), make_task(3, 0.0))
+        assert ("finished", 3) in name_reports(await hear(client, 2))
+        assert used[2][0] is used[3][0], "both ended at once before"
+        assert used[3][1] is not used[3][0]
+
+    work(tmp_path, monkeypatch, act, slots=2)
 
 
 def test_the_same_computation_is_done_once_for_all_who_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
