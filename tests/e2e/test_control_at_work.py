@@ -130,6 +130,7 @@ def test_native_code_that_never_returns_ends_when_it_is_cancelled(tmp_path: Path
         assert await site.wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE) < 5
         await site.wait_until(lambda: site.count("fft")["running"] == 1)  # the slot takes the other one
         (child,) = site.worker.children()
+        await site.wait_until(lambda: child.cpu_times().user > 2)  # it has started, and is in the middle of it too
         await site.control.cancel_job(1)
         assert await site.wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE) < 5
         assert site.count("fft") == {"cancelled": 2}

@@ -11,6 +11,9 @@ from magellon.platform.worker.children import Children
 SHORT = 0.05
 """Seconds: a task that ends within that is short. Nobody needs to hear that it began."""
 
+_MOST_WAITING = 64
+"""Tasks in a lane."""
+
 Kind = tuple[str, str]
 """Category and backend."""
 
@@ -76,8 +79,9 @@ class Lanes:
         python = self.find_python(*kind)
         short = self.is_short(kind) and not alone
         shared = [lane for lane in self._lanes if lane.open and lane.python == python] if short else []
-        if len(shared) >= self.places:
-            return min(shared, key=lambda lane: lane.tasks)
+        emptiest = min(shared, key=lambda lane: lane.tasks, default=None)
+        if emptiest is not None and len(shared) >= self.places and emptiest.tasks < _MOST_WAITING:
+            return emptiest
         lane = _Lane(self._idle.pop(), python, short)
         self._lanes.append(lane)
         if short:

@@ -204,7 +204,8 @@ class Life:
         reply = json.loads(line)
         event = reply["event"]
         if event == "ready":
-            self.ready.set_result(True)
+            if not self.ready.done():  # whoever waited for it may have been cancelled
+                self.ready.set_result(True)
             return
         asked = next(iter(self._asked.values()))
         if event not in ("done", "failed"):
