@@ -37,10 +37,13 @@ def make_run(folder: Path, session: Path) -> Run:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, session: Path) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    use_fake_backends(folder / "diary")
-    run = make_run(folder, session)
-    run.start()
-    summary = run.finish()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MAGELLON_EXTRA_BACKENDS", "PYTHONPATH", "FAKE_DIARY"):
+            patch.setenv(name, "")
+        use_fake_backends(folder / "diary")
+        run = make_run(folder, session)
+        run.start()
+        summary = run.finish()
     assert summary["ok"]
     assert set(count_executions(folder / "diary").values()) == {1}
     return run.home
