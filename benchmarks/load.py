@@ -2,6 +2,10 @@
 
 Everything is as `magellon up` starts it. Backends return at once, so that the engine does far more in a second than with real
 ones; one worker with 16 warm children does the work, the others are there.
+
+Two cores shared with other machines, nothing else running, one run: answers' 95th percentile is 72 ms while the job runs as
+fast as it can and 91 ms while the session's 10,000 movies come in (66 and 74 ms at the pace of 20 microscopes). Meanwhile
+148 tasks end in a second, 925 after people have left. The server takes 170 MB at first and 238 MB at the end.
 """
 
 import asyncio
