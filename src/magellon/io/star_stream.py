@@ -20,7 +20,7 @@ class StarStream:
     `head` holds the blocks before it, `labels` its columns.
 
     Raises:
-        BadInput: no such block, or it has no columns.
+        BadInput: no such block, it has no columns, or two of one name.
     """
 
     def __init__(self, path: Path | str, block: str) -> None:
@@ -94,7 +94,10 @@ class StarStream:
         for line in self._lines():
             values = split_line(line)
             if values and values[0].startswith("_"):
-                labels.append(values[0][1:])
+                label = values[0][1:]
+                if label in labels:
+                    raise BadInput(f"{self._path}: line {self._line}: label _{label} stands twice in its block")
+                labels.append(label)
             elif values and values != ["loop_"]:
                 self._first = line
                 break

@@ -66,6 +66,7 @@ def test_a_failure_on_the_way_leaves_no_file(tmp_path: Path) -> None:
         ("data_particles\nloop_\n", "no columns"),
         ("data_particles\nloop_\n_a\n_b\n1 2\n3\n", "line 6 has 1 values for 2 labels"),
         ("data_particles\nloop_\n_a\n1\n\0\n", "binary"),
+        ("data_particles\nloop_\n_a\n_b\n_a\n1 2 3\n", "line 5: label _a stands twice"),
     ],
 )
 def test_damaged_files(tmp_path: Path, text: str, words: str) -> None:
