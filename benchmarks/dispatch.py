@@ -3,17 +3,17 @@
 Everything is as in production: bus, server and worker are processes of their own, every result is promoted, reported,
 acknowledged and linked into the session's folder.
 
-Two cores shared with other machines, nothing else running, three runs one after the other, on an ext4 file system where
-nothing had been removed before: 5,000 tasks 1,250, 1,220 and 1,300 a second, 10,000 tasks 1,210, 1,260 and 1,270; 1.1
-to 1.3 ms of processor time a task, of which the server took 0.4 to 0.5, the worker 0.4, the computing processes 0.25,
-the bus 0.1. In memory, in turn with the version before short tasks were written ahead, 6,000 tasks: 1,398, 1,193 and
-1,416 a second; that one 1,356, 973 and 1,359.
+Two cores shared with other machines, nothing else running, a new ext4 file system: 1,410 tasks a second of 5,000 and 1,400 of
+10,000; 1.0 to 1.2 ms of processor time a task, of which the server took 0.4, the worker 0.4, the computing processes 0.2,
+the bus 0.1. Three runs one after the other while other work was halted, the same way: 1,250, 1,220 and 1,300 of 5,000,
+1,210, 1,260 and 1,270 of 10,000. In memory, in turn with the version before short tasks were written ahead, 6,000 tasks:
+1,398, 1,193 and 1,416 a second; that one 1,356, 973 and 1,359.
 
-The file system decides as much as the engine. Run again where the files of an earlier run have just been removed, the
-version before came from 1,290 down to 500 tasks a second, as ext4 looks at each place that was given up in the last
-minutes whenever it makes a file (`recently_deleted` and `find_get_block` in a profile of the kernel), and a task makes
-four files and a folder. So the cost of a new file is given beside each row, and `--work FOLDER` keeps the files of a
-run that is to be repeated.
+The file system decides as much as the engine. In the temporary folder of a disk in use 1,450 and 1,430 a second, and run again
+at once, where the files of that run had just been removed, 879 and 980: ext4 looks at each place that was given up in the
+last minutes whenever it makes a file (`recently_deleted` and `find_get_block` in a profile of the kernel), and a task makes
+four files and a folder. So the cost of a new file is given beside each row, and `--work FOLDER` keeps the files of a run
+that is to be repeated.
 """
 
 import asyncio
