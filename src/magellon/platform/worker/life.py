@@ -96,9 +96,9 @@ class Life:
             OSError: it cannot be started.
         """
         loop = asyncio.get_running_loop()
+        output = open(output_file or os.devnull, "ab")  # noqa: SIM115
         read_end, write_end = os.pipe()
         turns = Turns()
-        output = open(output_file or os.devnull, "ab")  # noqa: SIM115
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, "--reply", str(write_end), "--turns", str(turns.descriptor),
