@@ -6,8 +6,8 @@ acknowledged and linked into the session's folder.
 Two cores shared with other machines, nothing else running, a new ext4 file system: 1,410 tasks a second of 5,000 and 1,400 of
 10,000; 1.0 to 1.2 ms of processor time a task, of which the server took 0.4, the worker 0.4, the computing processes 0.2,
 the bus 0.1. Three runs one after the other while other work was halted, the same way: 1,250, 1,220 and 1,300 of 5,000,
-1,210, 1,260 and 1,270 of 10,000. In memory, in turn with the version before short tasks were written ahead, 6,000 tasks:
-1,398, 1,193 and 1,416 a second; that one 1,356, 973 and 1,359.
+1,210, 1,260 and 1,270 of 10,000. By hand, in memory, in turn with the version before short tasks were written ahead, 6,000
+tasks: 1,398, 1,193 and 1,416 a second; that one 1,356, 973 and 1,359.
 
 The file system decides as much as the engine. In the temporary folder of a disk in use 1,450 and 1,430 a second, and run again
 at once, where the files of that run had just been removed, 879 and 980: ext4 looks at each place that was given up in the

@@ -240,6 +240,24 @@ def test_what_waits_for_a_long_task_can_go_elsewhere(request_for: Callable[..., 
     run(work)
 
 
+def test_a_child_that_is_gone_displaces_nothing_and_a_late_cancel_is_one(request_for: Callable[..., Request]) -> None:
+    async def work(child: Child) -> None:
+        await child.run(request_for("first"))
+        (late,) = await give(child, request_for("second"))
+        life = child._life
+        assert life is not None
+        ending = asyncio.create_task(life.end())
+        while life._asked:  # until it is told, and before it hears of it
+            await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.wait({late, ending})
+        assert late.cancelled()
+        child.put_off_waiting()
+        assert (await child.run(request_for("third"))).output
+
+    run(work)
+
+
 @pytest.mark.slow
 def test_no_process_is_left_when_the_parent_is_killed(request_for: Callable[..., Request]) -> None:
     reading, writing = os.pipe()

@@ -118,6 +118,7 @@ class Life:
             life._pipe, _ = await loop.connect_read_pipe(lambda: _Replies(life), os.fdopen(read_end, "rb", buffering=0))
         except BaseException:
             life._kill()
+            life._let_go()
             raise
         return life
 
@@ -153,9 +154,9 @@ class Life:
 
     def put_off_waiting(self) -> None:
         """Displace all that has not begun."""
-        for number in self._turns.take_back():
-            if asked := self._asked.pop(number, None):
-                asked.fail(Displaced())
+        if self._asked:  # else it may be over, its turns closed
+            for number in self._turns.take_back():
+                self._asked.pop(number).fail(Displaced())
 
     async def end(self) -> None:
         """Kill the process, if it runs, with everything it started. What it has not answered is displaced."""
@@ -191,13 +192,15 @@ class Life:
 
     def _take_back(self, number: int) -> bool:
         """Whether the process will not work at this task any more, or never did."""
+        if number not in self._asked:
+            return True
         waiting = self._turns.take_back()
         for other in waiting:
             if other != number:
                 self._turns.give(other)
         if number in waiting:
             del self._asked[number]
-        return number not in self._asked
+        return number in waiting
 
     def hear(self, line: bytes) -> None:
         """What it says of the task at work, or that it is ready."""
