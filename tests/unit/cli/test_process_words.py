@@ -62,6 +62,6 @@ def test_the_summary_tells_of_classes_and_of_what_was_left_out(tmp_path: Path, c
     left_out = (Trouble(step="other_classes", item="session", kind="skipped", reason="9 particles, at least 100 wanted"),)
     print_summary(Summary(session="s", folder=str(tmp_path), steps=(MOTION,), failures=(), held=(), left_out=left_out, ok=True))
     text = capsys.readouterr().out
-    assert "610 of 900 particles are kept in 14 classes, the best to 9.3 Å: " in text
+    assert "900 particles in 14 classes, 610 of them are kept, the best to 9.3 Å: " in text
     assert "two_d_classification/class_averages.png" in text
     assert "session, other_classes: 9 particles, at least 100 wanted" in text

@@ -60,6 +60,8 @@ def write_output(
         "%d of %d particles kept, in %d of %d classes; %d left out as the same as another",
         kept.sum(), count, verdict.selected.sum(), len(verdict.selected), (selected & ~kept).sum(),
     )  # fmt: skip
+    if not kept.any():
+        context.log.warning("no particle is kept: no class shows more than noise would (look at %s)", GALLERY)
     good = verdict.resolution[verdict.selected]
     return ClassificationOutput(
         classes=Classes(

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from magellon.algorithms.targets.candidates import find_candidates
 from magellon.algorithms.targets.gather import Calibration, arrange_targets
@@ -15,10 +15,10 @@ from magellon.algorithms.targets.shape import doubt_holes
 from magellon.backends.ptolemy.networks import TargetNetwork, open_target_network
 from magellon.backends.ptolemy.original import rank_holes, segment_holes
 from magellon.backends.ptolemy.overlay import Overlay
+from magellon.backends.ptolemy.pixels import read_pixels
 from magellon.backends.ptolemy.results import TargetFiles, write_targets
 from magellon.backends.ptolemy.stage import Placement, StageParams
 from magellon.contracts import HOLE_DETECTION, Backend, Context, HoleInput, HoleOutput
-from magellon.io.grid_image import read_grid_image
 
 
 class HoleParams(StageParams):
@@ -33,19 +33,20 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
 
     contract = HOLE_DETECTION
     name = "ptolemy"
-    version = 7
+    version = 8
     Params = HoleParams
 
     def run(self, input: HoleInput, params: HoleParams, context: Context) -> HoleOutput:
-        image = read_grid_image(input.image.path, context.log.warning)
+        pixels = read_pixels(input.image.path, context)
+        image = pixels.numpy()
         network = open_target_network("holes", context.threads, context.device)
         context.progress(0.1, "looking")
-        holes = _find(image, network, params, context)
+        holes = _find(pixels, network, params, context)
         if params.classifier is not None:
             context.progress(0.5, "ranking")
             holes = rank_holes(holes, image, params.classifier, context.threads, context.device)
         context.progress(0.8, f"{len(holes)} holes")
-        doubt = doubt_holes(torch.from_numpy(image), holes)
+        doubt = doubt_holes(pixels, holes)
         if doubt is not None:
             context.log.warning("%s: is this a picture for square_detection?", doubt)
         place = Placement(input.image, image.shape[0], image.shape[1], params)
@@ -64,13 +65,12 @@ class HoleDetection(Backend[HoleInput, HoleParams, HoleOutput]):
         )
 
 
-def _find(image: NDArray[np.float32], network: TargetNetwork, params: HoleParams, context: Context) -> FoundHoles:
+def _find(pixels: Tensor, network: TargetNetwork, params: HoleParams, context: Context) -> FoundHoles:
     """By our network, or by the user's segmenter."""
-    pixels = torch.from_numpy(image)
     if params.segmenter is None:
         return find_holes(pixels, network, network.facts, network.calibration, params.threshold, network.model)
     seen = find_candidates(tame_values(pixels), network, network.facts)
-    found = segment_holes(image, params.segmenter, seen, context.threads, context.device)
+    found = segment_holes(pixels.numpy(), params.segmenter, seen, context.threads, context.device)
     targets = sort_holes(pixels, arrange_targets(found, Calibration(), params.threshold), network.model)
     return describe_holes(pixels, targets, network.facts.kinds, Calibration(), params.threshold)
 

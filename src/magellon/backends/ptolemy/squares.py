@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from magellon.algorithms.targets.shape import doubt_squares
@@ -12,10 +11,10 @@ from magellon.algorithms.targets.squares import FoundSquares, find_squares
 from magellon.backends.ptolemy.networks import open_target_network
 from magellon.backends.ptolemy.original import rank_squares
 from magellon.backends.ptolemy.overlay import Overlay
+from magellon.backends.ptolemy.pixels import read_pixels
 from magellon.backends.ptolemy.results import TargetFiles, write_targets
 from magellon.backends.ptolemy.stage import Placement, StageParams
 from magellon.contracts import SQUARE_DETECTION, Backend, Context, SquareInput, SquareOutput
-from magellon.io.grid_image import read_grid_image
 
 
 class SquareParams(StageParams):
@@ -28,14 +27,15 @@ class SquareDetection(Backend[SquareInput, SquareParams, SquareOutput]):
 
     contract = SQUARE_DETECTION
     name = "ptolemy"
-    version = 6
+    version = 7
     Params = SquareParams
 
     def run(self, input: SquareInput, params: SquareParams, context: Context) -> SquareOutput:
-        image = read_grid_image(input.image.path, context.log.warning)
+        pixels = read_pixels(input.image.path, context)
+        image = pixels.numpy()
         network = open_target_network("squares", context.threads, context.device)
         context.progress(0.1, "looking")
-        pixels, facts = torch.from_numpy(image), network.facts
+        facts = network.facts
         squares = find_squares(pixels, network, facts, network.calibration, params.threshold, network.model)
         if params.classifier is not None:
             context.progress(0.5, "ranking")

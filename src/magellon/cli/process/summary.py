@@ -42,7 +42,7 @@ def _print_classes(folder: Path) -> None:
     best = f", the best to {found['resolution']:.1f} Å" if found.get("resolution") else ""
     pictures = sorted(folder.glob("*/class_averages.png"))
     where = f": {pictures[-1]}" if pictures else ""
-    said = f"{found['kept']} of {found['count']} particles are kept in {found['classes_used']} classes{best}{where}"
+    said = f"{found['count']} particles in {found['classes_used']} classes, {found['kept']} of them are kept{best}{where}"
     console.print(f"\n{said}", markup=False, soft_wrap=True)
 
 

@@ -25,11 +25,12 @@ def classify(made: ParticleSet, folder: Path, classes: int, seed: int = 1, round
     return CanClassifier().run(given, params, Context(workdir=folder, seed=seed))
 
 
-def test_pure_noise_gives_only_junk(tmp_path: Path) -> None:
+def test_pure_noise_gives_only_junk_and_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec = replace(CLEAN, junk=1.0, junk_kinds={"empty": 1.0}, neighbours=0.0)
     output = classify(simulate_particles(tmp_path / "in", spec), tmp_path / "out", 6)
     assert output.kept == 0
     assert set(read_star(output.classes.table)["model_classes"].ints("rlnSelected")) == {0}
+    assert [each.levelname for each in caplog.records if "no particle is kept" in each.message] == ["WARNING"]
 
 
 def test_noise_picked_with_a_template_gives_only_junk(tmp_path: Path) -> None:

@@ -162,6 +162,19 @@ def test_pixels_that_are_no_numbers_hide_only_what_lies_there(value: float, tmp_
         run("hole_detection", write_picture(tmp_path / "bad.mrc", np.full((32, 32), value, np.float32)), tmp_path / "bad")
 
 
+@pytest.mark.parametrize("category", ["square_detection", "hole_detection"])
+def test_hot_pixels_hardly_change_what_is_good(category: str, tmp_path: Path) -> None:
+    image = make_example(category, tmp_path / "in").image
+    pixels = read_mrc(image.path)
+    spiked = pixels.copy()
+    spiked[np.random.default_rng(4).random(pixels.shape) < 0.001] *= 1000
+    write_mrc(tmp_path / "hot.mrc", spiked, image.pixel_size or 1.0)
+    plain = run(category, image, tmp_path / "plain")
+    hot = run(category, image.model_copy(update={"path": tmp_path / "hot.mrc"}), tmp_path / "hot")
+    assert hot.count == plain.count
+    assert abs(hot.good - plain.good) <= plain.count / 10, "without mending none is good"
+
+
 def test_colours_of_16_bits_plane_by_plane_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "apart.tif"
     tifffile.imwrite(path, np.zeros((3, 64, 64), np.uint16), photometric="rgb", planarconfig="separate")
