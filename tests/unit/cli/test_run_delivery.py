@@ -57,6 +57,19 @@ def test_the_record_names_parameters_results_and_failures_without_folders(tmp_pa
     }
 
 
+def test_a_run_of_which_nothing_came_leaves_the_record_of_what_lies_there(tmp_path: Path) -> None:
+    request = Request("fft", "fft", 2, (), tmp_path)
+    fine: list[Outcome] = [Finished(make_item("a"), FftOutput(picture=tmp_path / "a_fft.png"))]
+    failed: list[Outcome] = [Failed("a", "bad_input", "a.mrc: is empty")]
+    assert write_record(failed, request) == tmp_path / "fft.json"
+    earlier = write_record(fine, request).read_text()
+    assert write_record(failed, request) == tmp_path / "fft_failed.json"
+    assert (tmp_path / "fft.json").read_text() == earlier
+    assert json.loads((tmp_path / "fft_failed.json").read_text())["failed"]["a"]["reason"] == "a.mrc: is empty"
+    write_record(fine, request)
+    assert [each.name for each in tmp_path.iterdir()] == ["fft.json"], "nothing failed any more"
+
+
 def test_warnings_of_a_task_are_kept_with_its_result(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
     assert read_warnings(log) == ()

@@ -24,7 +24,11 @@ _WITHOUT_STAR = {"fft", "micrograph_denoising", "picker_training", "square_detec
 
 def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
     """`CATEGORY.json`: backend, parameters, and per item its output record or why it failed, and what was warned
-    of; paths relative to the folder."""
+    of; paths relative to the folder.
+
+    A run of which nothing came leaves the record of an earlier one, whose results still lie there, and writes
+    `CATEGORY_failed.json`.
+    """
     items = {
         outcome.item.name: outcome.output.map_paths(lambda path: path.relative_to(request.out)).model_dump(mode="json")
         for outcome in outcomes
@@ -45,7 +49,12 @@ def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
         "failed": failed,
         **({"warnings": warnings} if warnings else {}),
     }
-    return _replace(request.out / f"{request.category}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    usual, other = (request.out / f"{request.category}{ending}.json" for ending in ("", "_failed"))
+    if not items and usual.exists():
+        return _replace(other, text)
+    other.unlink(missing_ok=True)
+    return _replace(usual, text)
 
 
 def _name_only(value: Any) -> Any:
