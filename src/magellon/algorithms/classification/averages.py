@@ -40,9 +40,10 @@ class Sums:
         self.weight += share.sum(1)
 
     def merge(self, other: "Sums") -> None:
-        self.values += other.values
-        self.transfer += other.transfer
-        self.weight += other.weight
+        """Add what was summed up on any device."""
+        self.values += other.values.to(self.values.device)
+        self.transfer += other.transfer.to(self.values.device)
+        self.weight += other.weight.to(self.values.device)
 
     def turn_upright(self, angles: Tensor) -> Tensor:
         """The sums of each class, (K, d)."""

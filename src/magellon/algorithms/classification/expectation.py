@@ -29,6 +29,9 @@ class References:
     log_prior: Tensor
     """(K,) of the classes."""
 
+    def to(self, device: str) -> "References":
+        return References(self.turned.to(device), self.power.to(device), self.log_prior.to(device))
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -39,7 +39,8 @@ class Geometry:
     """Largest shift that is looked for, fraction of the box."""
     shift_sigma: float
     threads: int = 1
-    device: str = "cpu"
+    devices: tuple[str, ...] = ()
+    """That share the particles of a round; none: all are where the disc is."""
 
     @property
     def area(self) -> float:
@@ -67,33 +68,50 @@ def run_round(
     radius = model.limit
     sampling = make_sampling(geometry.disc.inner(radius), geometry.extent, geometry.reach)
     wide = geometry.disc.inner(min(radius + _AHEAD, geometry.disc.radius))
-    references = [prepare_references(model, fold, sampling, wide) for fold in range(data.folds)]
     search = Search(sampling, geometry.shift_sigma, temperature)
+    references = tuple(prepare_references(model, fold, sampling, wide) for fold in range(data.folds))
+    first = _Place(wide, search, references)
+    places = [first.to(device) for device in geometry.devices] or [first]
     chunks = _make_chunks(index, data)
     totals = [_no_sums(model, sampling, wide) for _ in range(data.folds)]
 
-    def work(chunk: tuple[int, Tensor]) -> tuple[int, Tensor, Sums, tuple[Tensor, ...]]:
-        fold, members = chunk
-        sums = _no_sums(model, sampling, wide)
+    def work(number: int) -> tuple[int, Tensor, Sums, tuple[Tensor, ...]]:
+        fold, members = chunks[number]
+        place = places[number % len(places)]
+        sums = _no_sums(model, sampling, place.wide)
         found = []
         for part in torch.split(members, BATCH):
-            batch = data.take(part, wide)
-            fit = fit_batch(batch, references[fold], search)
+            batch = data.take(part, place.wide)
+            fit = fit_batch(batch, place.references[fold], place.search)
             here = 1 - poses.empty[part].to(fit.weight)
             sums.add(batch, replace(fit, weight=fit.weight * here[fit.particle]))
             best = fit.best
-            gain = fit.gain - model.log_prior[fit.klass[best]]
+            gain = fit.gain - place.references[fold].log_prior[fit.klass[best]]
             found.append((fit.klass[best], sampling.angles[fit.angle[best].cpu()], fit.shift[best], fit.weight[best], gain))
         return fold, members, sums, tuple(torch.cat(each) for each in zip(*found, strict=True))
 
     done = 0
-    for fold, members, sums, found in map_in_order(work, chunks, geometry.threads):
+    for fold, members, sums, found in map_in_order(work, range(len(chunks)), max(geometry.threads, len(places))):
         totals[fold].merge(sums)
         poses.put(members, found)
         data.forget()
         done += len(members)
         tick(done / len(index))
     return RoundResult(average_folds(totals, sampling.angles), sampling)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a device needs to fit particles."""
+
+    wide: Disc
+    search: Search
+    references: tuple[References, ...]
+    """Of each fold."""
+
+    def to(self, device: str) -> "_Place":
+        search = replace(self.search, sampling=self.search.sampling.to(device))
+        return _Place(self.wide.to(device), search, tuple(each.to(device) for each in self.references))
 
 
 def _no_sums(model: "Model", sampling: Sampling, disc: Disc) -> Sums:

@@ -1,7 +1,7 @@
 """Which rotations and shifts are tried: a coarse grid everywhere, and a finer one around the best."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ class Sampling:
     @property
     def coarse_angles(self) -> Tensor:
         return self.angles[:: self.stride]
+
+    def to(self, device: str) -> "Sampling":
+        return replace(self, disc=self.disc.to(device), coarse=self.coarse.to(device))
 
 
 def make_sampling(disc: Disc, extent: float, reach: float) -> Sampling:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from magellon.algorithms.classification.disc import Disc, make_disc
 from magellon.algorithms.classification.preparation import Box
 from magellon.algorithms.classification.rounds import Geometry
@@ -64,8 +66,15 @@ def make_plan(table: ParticleTable, size: int, params: CanClassifierParams, know
     shells = max(4, min(int(extent / finest), size // 2 - 1))
     part = diameter / extent
     reach = (params.max_shift or diameter / 8) / extent
-    geometry = Geometry(box, make_disc(shells).to(context.device), part, reach, reach / 2, context.threads, context.device)
+    disc, devices = make_disc(shells).to(context.device), find_devices(context.device)
+    geometry = Geometry(box, disc, part, reach, reach / 2, context.threads, devices)
     context.log.info(
         "%d particles of %d px, diameter %.0f Å, details down to %.1f Å", len(table), size, diameter, extent / shells
     )
     return Plan(geometry, diameter)
+
+
+def find_devices(device: str) -> tuple[str, ...]:
+    """Every GPU where no single one is asked for; none where one device does all."""
+    count = torch.cuda.device_count() if device == "cuda" else 0
+    return tuple(f"cuda:{number}" for number in range(count)) if count > 1 else ()

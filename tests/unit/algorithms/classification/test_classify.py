@@ -115,3 +115,17 @@ def test_an_empty_box_counts_by_its_chance_to_hold_a_particle() -> None:
     poses.empty = torch.tensor([1.0, 1.0, 0.5, 0, 0, 0, 0, 0])
     part = run_round(data, poses, torch.arange(8), model, geometry).averages.occupancy.sum()
     assert float(whole - part) == pytest.approx(2.5, abs=0.1)
+
+
+def test_devices_that_share_a_round_give_the_same_sums() -> None:
+    """Nothing but the arithmetic of GPUs may differ; here all of them are the CPU."""
+    data = make_noise(1500)
+    reference = torch.randn(2, len(DISC.rows), dtype=torch.complex64, generator=torch.Generator().manual_seed(5))
+    found = []
+    with single_threaded_kernels():
+        for devices in ((), ("cpu", "cpu", "cpu")):
+            model = Model(reference, reference.expand(4, 2, -1).clone(), 8, torch.zeros(2))
+            poses = Poses.unknown(1500)
+            result = run_round(data, poses, torch.arange(1500), model, Geometry(BOX, DISC, 0.75, 0.1, 0.05, devices=devices))
+            found.append((result.averages.sums, poses.psi, poses.gain))
+    assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
