@@ -55,6 +55,24 @@ def find_empty(gain: Tensor, klass: Tensor, classes: int) -> Emptiness:
     return Emptiness(chance, share, typical, breadth)
 
 
+def weigh_losses(chance: Tensor, candidates: Tensor, loss: float) -> Tensor:
+    """Chances (N,) of being empty, with odds so much lower that setting boxes aside from one half on loses few particles.
+
+    Args:
+        candidates: (N,) bool: the boxes in question.
+        loss: part of the particles among them that may be expected to be lost. Where even odds lose less, they stay.
+    """
+    filled = (1 - chance[candidates].double()).sort().values
+    lost = filled.cumsum(0) <= loss * filled.sum()
+    last = int(lost.sum())
+    if last == len(filled) or float(filled[last]) > 0.5:
+        return chance
+    # Between the last that may go and the first that stays.
+    odds = float(filled[last]) / (1 - float(filled[last]))
+    weighted = chance * odds
+    return weighted / (weighted + 1 - chance).clamp(min=1e-12) * (1 - 1e-6)
+
+
 def _chances(gain: Tensor, share: Tensor, typical: Tensor) -> Tensor:
     noise = share * _normal(gain, torch.full_like(gain, _NOISE_GAIN), torch.full_like(gain, _NOISE_SPREAD))
     particle = (1 - share) * _normal(gain, typical, (2 * typical + (_SPREAD * typical) ** 2).sqrt())

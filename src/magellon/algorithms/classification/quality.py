@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.classification.emptiness import find_empty, mean_by_class
+from magellon.algorithms.classification.emptiness import Emptiness, find_empty, mean_by_class, weigh_losses
 from magellon.units import Angstrom, AngstromPerPixel
 
 _NOISE_ERROR = 0.08
@@ -37,8 +37,22 @@ _ALIKE = 0.45
 0.1 to 0.35 seen there, less one standard error, and 0.4 to 1.4 in classes of weak particles."""
 _PROOF = 3.0
 """Standard deviations at which halves agree where the alignment knew nothing; those of noise are 0 +- 1."""
+_STRONG = 0.3
+"""Part of the particles in classes worth more than picked noise can be that says as much.
+
+It is 0 in picked noise, and 0.37 and more where two of three proteins are the weakest there were."""
+_EXPLAINED = 0.35
+"""Part of their signal that such classes explain; 0.4 to 0.6 seen of particles, 0.24 to 0.32 of carbon and clumps."""
+_FAINT = 18.0
+"""Gain of particles up to which the average of a class has its own noise in its looks."""
+_LOSS = 0.01
+"""Part of the particles that may be expected to be lost with the boxes set aside as empty.
+
+Particles do more for an average than as many empty boxes harm it; who chooses classes by eye keeps all that is in one."""
 _READABLE = 2.0
 """Signal over noise in a class average at which its halves agree by one half: the least that is called shown."""
+_SPOILED = 0.75
+"""Part of a class that is junk one by one from which on the rest is, too."""
 _BETTER_THAN = 4.0
 """A class that shows details of no more than this part of its diameter has quality 0."""
 
@@ -76,7 +90,7 @@ class Judgement:
     quality: Tensor
     """(K,): 0 for junk, rising with the detail shown."""
     particle_junk: Tensor
-    """(N,), its class's included."""
+    """(N,), its class's included; of seemingly empty boxes lower than their chance of being empty, as `_LOSS` wants it."""
 
 
 def measure_signal(power: Tensor, noise: Tensor, counts: Tensor, shells: Tensor, mask_energy: float) -> tuple[Tensor, Tensor]:
@@ -105,11 +119,12 @@ def judge(evidence: Evidence) -> Judgement:
     signal, variance, taken = (
         mean_by_class(values, e.klass, classes, 1 - empty.chance) for values in (e.signal, e.coefficients, e.taken)
     )
-    weak = _step(_WEAK - gain, 0.6)
     # Boxes that a template has picked in noise hold 4 to 4.5 standard deviations of it: a true signal, but only of what was
-    # looked for. They never agree in what neither template nor alignment knew. And, the best of many places, they are alike,
-    # while particles of one mean differ by their noise, and by views and defoci.
-    told_apart = _step(torch.tensor(e.proof - _PROOF), 0.3) * _step(empty.breadth - _ALIKE, 0.03)
+    # looked for. They never agree in what neither template nor alignment knew, and are never worth more than the best place in
+    # noise. And, the best of many places, they are alike, while particles of one mean differ by their noise, and by views and
+    # defoci.
+    shown = torch.maximum(_step(torch.tensor(e.proof - _PROOF), 0.3), _step(_strong_part(empty, signal, count) - _STRONG, 0.03))
+    told_apart = shown * _step(empty.breadth - _ALIKE, 0.03)
     worth = _PICKED + (_WEAK - _PICKED) * told_apart
     # A class of few particles, whose signal is known to sqrt(coefficients / particles) only, has the benefit of the doubt where
     # most particles are in sound classes.
@@ -120,28 +135,41 @@ def judge(evidence: Evidence) -> Judgement:
     doubt = sound * (variance / count.clamp(min=1)).sqrt()
     overfitted = _step(gain / (signal + unsure + doubt).clamp(min=1.0) - 1.02, 0.05)
     picked = _step(worth - torch.minimum(gain, signal + doubt), 0.6)
-    looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, torch.maximum(weak, overfitted))
+    known = torch.maximum(_step(_WEAK - gain, 0.6), overfitted)
+    looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, known, _step(_FAINT - gain, 0.6))
     # What a few particles have in common cannot be seen in their average.
     faint = _step(_READABLE - _signal_to_noise(e, torch.minimum(gain, signal + doubt)), 0.2)
     detail = (e.diameter / e.resolution.clamp(min=1e-6) - _BETTER_THAN).clamp(min=0)
     # Nor have those much in common whose halves differ in the very shells that the classes together showed.
     blank = (detail == 0) & (e.taken > 0).any()
-    class_junk = _any_of(weak, overfitted, picked, *looks, faint, blank.to(weak))
-    own = _any_of(empty.chance, _unexplained(e, class_junk))
-    spoiled = _step(mean_by_class(own, e.klass, classes) - 0.6, 0.06)
+    class_junk = _any_of(overfitted, picked, *looks, faint, blank.to(faint))
+    unexplained = _unexplained(e, class_junk)
+    spoiled = _step(mean_by_class(_any_of(empty.chance, unexplained), e.klass, classes) - _SPOILED, 0.06)
     class_junk = _any_of(class_junk, spoiled)
     quality = (1 - class_junk) * (1 - torch.exp(-detail / 5))
-    return Judgement(class_junk, quality, _any_of(own, class_junk[e.klass]))
+    candidates = (class_junk[e.klass] < 0.5) & (unexplained < 0.5)
+    chance = weigh_losses(empty.chance, candidates, _LOSS)
+    return Judgement(class_junk, quality, torch.stack([chance, unexplained, class_junk[e.klass]]).amax(0))
+
+
+def _strong_part(empty: Emptiness, signal: Tensor, count: Tensor) -> Tensor:
+    """() part of the particles that are in classes worth more than noise can be that a template has picked."""
+    held = (1 - empty.share) * count
+    strong = _step(torch.minimum(empty.typical, signal) - _PICKED, 0.6) * _step(empty.breadth - _ALIKE, 0.03)
+    # Classes of carbon, crystals and clumps explain less of what is there.
+    strong = strong * _step(empty.typical / signal.clamp(min=1) - _EXPLAINED, 0.02)
+    return (strong * held).sum() / held.sum().clamp(min=1e-6)
 
 
 def judge_averages(
-    averages: Tensor, pixel_size: AngstromPerPixel, diameter: Angstrom, count: Tensor, known: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Three signs of junk in averages (K, n, n), (K,) each: dark as bright, cut by the mask's rim, far denser than others.
+    averages: Tensor, pixel_size: AngstromPerPixel, diameter: Angstrom, count: Tensor, known: Tensor, faint: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Two signs of junk in averages (K, n, n), (K,) each: dark as bright or cut by the mask's rim; far denser than others.
 
     Args:
         count: (K,) particles of each class.
         known: (K,) probability that a class is junk for other reasons: such classes are no measure for others.
+        faint: (K,) probability that its particles are so weak that noise shows in the average.
     """
     n = averages.shape[-1]
     place = torch.arange(n, device=averages.device) - n // 2
@@ -153,13 +181,17 @@ def judge_averages(
     top = values[:, -tenth:].mean(1).clamp(min=1e-12)
     darkness = -values[:, :tenth].mean(1) / top
     edge = (averages[:, rim].amax(1) - level) / top
-    fair = (known < 0.5) & (count > 0)
-    # Where all classes touch the rim, the diameter given is too small, which is no fault of theirs.
-    usual_edge, usual_top, usual_dark = (_weighted_median(each, count * fair) for each in (edge, top, darkness))
-    cut = _step(edge - max(0.8, usual_edge + 0.45), 0.07)
-    # Dark haloes are common to all classes where low frequencies are not restored well.
-    dark = _step(darkness - max(0.7, usual_dark + 0.4), 0.07)
-    return dark, cut, _step(top / max(usual_top, 1e-12) - 3.2, 0.25) * fair.any()
+    weight = count * ((known < 0.5) & (count > 0))
+    # Where all classes touch the rim, the diameter given is too small, which is no fault of theirs. Dark haloes are common to
+    # all classes where low frequencies are not restored well.
+    cut = edge - max(0.8, _weighted_quantile(edge, weight) + 0.45)
+    dark = darkness - max(0.7, _weighted_quantile(darkness, weight) + 0.4)
+    # Noise is both. Faint views may be one of them, and are not condemned for it.
+    both = cut.clamp(min=-0.3) + dark.clamp(min=-0.3) - 0.2
+    strange = _step(faint * both + (1 - faint) * torch.maximum(cut, dark), 0.07)
+    # Crystals are few; of two proteins one may be three times as dense as the other, and be most of the particles or not.
+    most = max(3.2 * _weighted_quantile(top, weight), 2.4 * _weighted_quantile(top, weight, 0.75), 1e-12)
+    return strange, _step(top / most - 1, 0.08) * (weight > 0).any()
 
 
 def _signal_to_noise(e: Evidence, explained: Tensor) -> Tensor:
@@ -203,10 +235,10 @@ def _class_medians(values: Tensor, klass: Tensor, classes: int) -> Tensor:
     return torch.where(count > 0, found, torch.zeros_like(found))
 
 
-def _weighted_median(values: Tensor, weights: Tensor) -> float:
-    """0 without any weight."""
+def _weighted_quantile(values: Tensor, weights: Tensor, part: float = 0.5) -> float:
+    """The median, or another quantile; 0 without any weight."""
     order = torch.argsort(values, stable=True)
     total = weights[order].double().cumsum(0)
     if not len(values) or total[-1] <= 0:
         return 0.0
-    return float(values[order][int((total >= total[-1] / 2).nonzero()[0, 0])])
+    return float(values[order][int((total >= total[-1] * part).nonzero()[0, 0])])

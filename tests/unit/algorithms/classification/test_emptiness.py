@@ -2,7 +2,7 @@
 
 import torch
 
-from magellon.algorithms.classification.emptiness import find_empty, mean_by_class
+from magellon.algorithms.classification.emptiness import find_empty, mean_by_class, weigh_losses
 
 
 def draw(count: int, mean: float, spread: float, seed: int) -> torch.Tensor:
@@ -42,3 +42,30 @@ def test_means_are_weighted_and_zero_where_nothing_weighs() -> None:
     values, klass = torch.tensor([1.0, 3.0, 5.0, 7.0]), torch.tensor([2, 0, 2, 0])
     assert mean_by_class(values, klass, 4).tolist() == [5.0, 0.0, 3.0, 0.0]
     assert mean_by_class(values, klass, 4, torch.tensor([1.0, 1.0, 3.0, 0.0])).tolist() == [3.0, 0.0, 4.0, 0.0]
+
+
+def test_no_more_particles_are_set_aside_than_may_be_lost() -> None:
+    """Of boxes that are empty with their chance, as many are lost as was allowed, and those most likely empty go."""
+    generator = torch.Generator().manual_seed(8)
+    chance = torch.rand(20000, generator=generator)
+    empty = torch.rand(20000, generator=generator) < chance
+    candidates = torch.arange(20000) < 15000
+    for loss in (0.01, 0.05):
+        weighted = weigh_losses(chance, candidates, loss)
+        aside = candidates & (weighted >= 0.5)
+        assert abs(float((aside & ~empty).sum() / (candidates & ~empty).sum()) - loss) < 0.003
+        assert chance[aside].min() > chance[candidates & ~aside].max()
+        assert weighted[chance.argsort()].diff().min() > -1e-6
+
+
+def test_even_odds_are_enough_where_little_is_lost() -> None:
+    chance = torch.cat([torch.full((900,), 0.001), torch.full((100,), 0.99)])
+    every = torch.ones(1000, dtype=torch.bool)
+    assert torch.equal(weigh_losses(chance, every, 0.01), chance)
+    assert torch.equal(weigh_losses(chance, ~every, 0.01), chance)
+
+
+def test_of_boxes_alike_none_is_lost_alone() -> None:
+    """Those of one chance go together or stay together, whatever is said of their order."""
+    chance = torch.full((100,), 0.8)
+    assert (weigh_losses(chance, torch.ones(100, dtype=torch.bool), 0.01) < 0.5).all()
