@@ -41,7 +41,7 @@ shared with other work, where even processor times vary by two and wall times sa
 
 - Missed: the views of the asymmetric protein, in junk (hardly better than chance), where it is rare (81°), and alone at an SNR
   of 0.15 (35° wanted; by hand, seeds 1 and 2: 34.6 and 37.2°); and 95 % kept of 800 particles or in 50 classes (but see
-  version 8).
+  version 9).
 - Measured when version 7 was new, the same rows were 30.5° and 92.7 % kept with 800, 32.1° and 95.4 % with 3,000, 45.8° alone:
   single runs say no more than that.
 - Not run to their ends with version 7: memory, RELION, and 30,000 particles with K=50, which was stopped after 21 of its 25
@@ -53,13 +53,16 @@ shared with other work, where even processor times vary by two and wall times sa
   the asymmetric protein alone, the spread is 73° (78° before; chance has 79°). Of 600 made-up images of three kinds, nearly all
   noise, 528 are told apart, 244 before. Nearly all of it comes from where it begins: what is learnt adds little.
 
-Version 8 aligns as version 7 and chooses otherwise. This benchmark's rows (the command's seed is another for each version):
+Version 9 aligns as version 7 and chooses otherwise. This benchmark's rows (the command's seed is another for each version):
 
 | particles | K | spread (°), ideal, shuffled | used | unmixed | ARI | kept | junk removed | shift (Å) | turn (°) | CPU (s) |
 |---|---|---|---|---|---|---|---|---|---|---|
-| 800 | 12 | 30.4, 17.6, 37.2 | 11 | 0.81 | 0.52 | 94.6 % | 70 % | 7.2 | 70 | 15 |
-| 3,000 | 20 | 30.2, 14.4, 44.0 | 19 | 0.89 | 0.69 | 96.4 % | 60 % | 5.2 | 28 | 53 |
-| 3,000 | 50 | 25.9, 8.7, 46.1 | 46 | 0.91 | 0.75 | 94.8 % | 55 % | 4.4 | 17 | 83 |
+| 800 | 12 | 33.9, 17.6, 39.3 | 11 | 0.80 | 0.50 | 96.4 % | 57 % | 8.2 | 67 | 18 |
+| 3,000 | 20 | 28.8, 14.4, 49.0 | 17 | 0.89 | 0.71 | 97.0 % | 60 % | 4.8 | 19 | 74 |
+| 3,000 | 50 | 24.4, 8.7, 43.3 | 48 | 0.92 | 0.77 | 97.5 % | 56 % | 4.7 | 18 | 110 |
+
+The same rows by version 8 kept 94.6, 96.4 and 94.8 %. Noise and picked noise: none kept; with random phases beyond 30 Å nothing
+finer than 50 Å is claimed.
 
 Both choices on the same runs, by hand (particles picked twice left in; real proteins by their PDB codes), means over the
 classifier's seeds, in brackets version 7:
@@ -67,37 +70,39 @@ classifier's seeds, in brackets version 7:
 | set | particles, K | runs | kept | junk removed |
 |---|---|---|---|---|
 | the mix (stack 11) | 800, 12 | 6 | 97.0 % (89.9) | 59 % (72) |
-| barrel, tetramer, 2xhe (21) | 1,200, 20 | 3 | 92.9 % (82.9) | 47 % (60) |
-| asymmetric, 7cfn, 2xhe (22) | 1,500, 20 | 3 | 90.9 % (54.2) | 52 % (76) |
-| the mix (1) | 3,000, 20 | 1 | 97.2 % (97.0) | 64 % (65) |
+| barrel, tetramer, 2xhe (21) | 1,200, 20 | 3 | 93.9 % (82.9) | 46 % (60) |
+| asymmetric, 7cfn, 2xhe (22) | 1,500, 20 | 3 | 91.0 % (54.2) | 52 % (76) |
+| the mix (1) | 3,000, 20 and 50 | 1, 1 | 97.2 and 98.1 % (97.0, 96.4) | 64 and 60 % (65, 66) |
 | **chosen on those above, confirmed on those below** | | | | |
 | the mix (12) | 800, 12 | 3 | 96.5 % (77.3) | 51 % (76) |
 | the mix (13) | 800, 12 | 1 | 94.5 % (92.9) | 67 % (73) |
 | half junk (14) | 800, 12 | 1 | 94.7 % (83.5) | 65 % (77) |
-| SNR 0.06 (15) | 800, 12 | 1 | 85.4 % (79.3) | 57 % (70) |
-| SNR 0.2 (16) | 800, 12 | 1 | 91.1 % (91.1) | 77 % (77) |
-| asymmetric, tetramer, 7cfn (31) | 1,200, 20 | 2 | 91.3 % (80.5) | 58 % (70) |
+| SNR 0.06 (15) | 800, 12 | 1 | 90.2 % (79.3) | 55 % (70) |
+| SNR 0.2 (16) | 800, 12 | 1 | 96.8 % (91.1) | 74 % (77) |
+| asymmetric, tetramer, 7cfn (31) | 1,200, 20 | 2 | 92.7 % (80.5) | 57 % (70) |
 | barrel, 7cfn, 2xhe (32) | 1,500, 20 | 2 | 93.7 % (88.8) | 49 % (58) |
 | tetramer, 7ddo (33) | 1,000, 15 | 1 | 98.4 % (96.1) | 43 % (53) |
 
-- In the second half, run by run, 93.6 % are kept (84.5), never fewer than before; what was changed after they had been seen
-  (faint classes alone are looked at with lenience, carbon proves nothing) changed none of them. Of the junk kinds, kept more
-  often are empty boxes (64 % are removed, 83 before), off-centre ones (65, 85), broken and denatured particles (24 and 22, 44
-  and 33) and aggregates (55, 59); carbon (98, 98) and crystals (90, 90) are not.
-- In the first three sets version 7 lost 17.5 % with their classes, 1.7 % one by one as empty and 0.9 % as crowded; version 8
-  3.5, 0.9 and 1.1 %. The classes were lost in runs that had taken no shell though most of their classes were worth more than
+- In the second half, run by run, 94.7 % are kept (84.5), never fewer than before. Of the kinds of junk, kept more often are
+  empty boxes (64 % are removed, 83 before), off-centre ones (65, 85), broken and denatured particles (23 and 21, 44 and 33)
+  and aggregates (52, 59); carbon (98, 98) and crystals (89, 90) hardly are.
+- Two changes came after the second half had been seen. That only faint classes are looked at with lenience, and carbon proves
+  nothing, was for the stack of junk alone (below) and changed none of the rows. That a class which shows nothing in shells
+  that were taken stays where it is seen well in the others (version 8 set it aside) came from four of all 27 runs and the row
+  of 50 classes: there 3 to 6 % more are kept, on average 0.7, for 1 % more of the crystals and 2 of the aggregates.
+- In the first three sets version 7 lost 17.5 % with their classes, 1.7 % one by one as empty and 0.9 % as crowded; version 9
+  3.3, 0.9 and 1.1 %. The classes were lost in runs that had taken no shell though most of their classes were worth more than
   noise can be (kept 75 % at worst of the mix, 27 % of the other), as crystals where one protein is three times as dense as
   the others, and for looks that a faint view has, too. What is still lost with classes is of 2xhe and 7cfn, or mixed with
-  half as much junk, or shows nothing in shells that were taken.
+  more than half of empty boxes.
 - In the classes now kept, even odds would lose 2.6 % one by one. Allowed 2, 1 and 0.5 %, lost are 1.9, 0.9 and 0.5 %, with
   70, 63 and 56 % of the empty boxes removed: the mixture expects what happens. More lenience with crowded boxes was dropped:
-  0.5 % more kept cost 7 % of the aggregates; so was keeping classes that show nothing: 0.3 % more kept for 2 % of the
-  crystals.
+  0.5 % more kept cost 7 % of the aggregates.
 - Noise (two stacks, three runs) and picked noise (three templates, seven runs): none kept, nor of those seven judged with the
   mix of 3,000. Aligned together with fewer boxes of the mix it is not told apart: of 1,800 picked ones, with 800 others,
   K=30, 28 % are kept (22). Of nothing but empty boxes, carbon, crystals and aggregates (800, K=12) 21 % are kept (19).
-- 2,374 particles of beta-galactosidase, one run at 200 Å: 2,226 kept, 2,223 by version 7, 20 of 20 classes by both. The demo
-  keeps 851 of 860 particles and nothing else.
+- 2,374 particles of beta-galactosidase, one run at 200 Å: 2,226 kept, 2,223 by version 7, in 20 of 20 classes by both, of
+  which two are small and blurred. The demo keeps 851 of 860 particles and nothing else.
 
 Seeds at equal time (`class_seeds`, one run, 800 particles, K=12, means of three seeds; 25 rounds are the default):
 

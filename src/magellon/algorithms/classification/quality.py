@@ -51,6 +51,8 @@ _LOSS = 0.01
 Particles do more for an average than as many empty boxes harm it; who chooses classes by eye keeps all that is in one."""
 _READABLE = 2.0
 """Signal over noise in a class average at which its halves agree by one half: the least that is called shown."""
+_SEEN = 8.0
+"""The same at which they agree by four fifths: enough shown without any further shell."""
 _SPOILED = 0.75
 """Part of a class that is junk one by one from which on the rest is, too."""
 _BETTER_THAN = 4.0
@@ -138,11 +140,13 @@ def judge(evidence: Evidence) -> Judgement:
     known = torch.maximum(_step(_WEAK - gain, 0.6), overfitted)
     looks = judge_averages(e.averages, e.pixel_size, e.diameter, count, known, _step(_FAINT - gain, 0.6))
     # What a few particles have in common cannot be seen in their average.
-    faint = _step(_READABLE - _signal_to_noise(e, torch.minimum(gain, signal + doubt)), 0.2)
+    seen = _signal_to_noise(e, torch.minimum(gain, signal + doubt))
+    faint = _step(_READABLE - seen, 0.2)
     detail = (e.diameter / e.resolution.clamp(min=1e-6) - _BETTER_THAN).clamp(min=0)
-    # Nor have those much in common whose halves differ in the very shells that the classes together showed.
-    blank = (detail == 0) & (e.taken > 0).any()
-    class_junk = _any_of(overfitted, picked, *looks, faint, blank.to(faint))
+    # Nor have those much in common whose halves differ in the very shells that the classes together showed, unless they are
+    # seen well in the others.
+    blank = _step(_SEEN - seen, 0.5) * ((detail == 0) & (e.taken > 0).any())
+    class_junk = _any_of(overfitted, picked, *looks, faint, blank)
     unexplained = _unexplained(e, class_junk)
     spoiled = _step(mean_by_class(_any_of(empty.chance, unexplained), e.klass, classes) - _SPOILED, 0.06)
     class_junk = _any_of(class_junk, spoiled)

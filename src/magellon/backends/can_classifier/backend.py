@@ -31,7 +31,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
 
     contract = TWO_D_CLASSIFICATION
     name = "can-classifier"
-    version = 8
+    version = 9
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:

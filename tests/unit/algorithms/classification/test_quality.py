@@ -172,10 +172,11 @@ def test_a_class_of_so_few_that_their_average_shows_nothing_is_junk() -> None:
 
 
 def test_a_class_that_shows_nothing_is_junk_where_others_show_something() -> None:
-    evidence = make_evidence((protein(), 26, 40, 400), (protein(), 26, 40, 60))
-    evidence = replace(evidence, resolution=torch.tensor([15.0, DIAMETER / 4]))
+    """Unless its average is far above the noise where all are compared: 26 x 60 over 90 coefficients, and 16 x 30."""
+    evidence = make_evidence((protein(), 26, 40, 400), (protein(), 16, 25, 30), (protein(), 26, 40, 60))
+    evidence = replace(evidence, resolution=torch.tensor([15.0, DIAMETER / 4, DIAMETER / 4]))
     shown = judge(replace(evidence, taken=torch.full_like(evidence.gain, 30.0)))
-    assert (shown.class_junk < 0.5).tolist() == [True, False]
+    assert (shown.class_junk < 0.5).tolist() == [True, False, True]
     assert shown.quality[0] > 0.3
     assert (judge(evidence).class_junk < 0.1).all()  # Nothing was shown by any class but for its strength.
 
