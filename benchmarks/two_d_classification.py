@@ -60,9 +60,12 @@ Version 9 aligns as version 7 and chooses otherwise. This benchmark's rows (the 
 | 800 | 12 | 33.9, 17.6, 39.3 | 11 | 0.80 | 0.50 | 96.4 % | 57 % | 8.2 | 67 | 18 |
 | 3,000 | 20 | 28.8, 14.4, 49.0 | 17 | 0.89 | 0.71 | 97.0 % | 60 % | 4.8 | 19 | 74 |
 | 3,000 | 50 | 24.4, 8.7, 43.3 | 48 | 0.92 | 0.77 | 97.5 % | 56 % | 4.7 | 18 | 110 |
+| 3,000, views 10:1 | 20 | 17.8, 11.9, 30.3 | 18 | 0.92 | 0.78 | 97.1 % | 56 % | 4.6 | 6 | 99 |
+| 3,000, asymmetric | 20 | **71.3**, 17.2, 83.6 | 17 | | | 97.7 % | 72 % | 5.9 | 39 | 71 |
+| 1,147, the same alone | 20 | **50.7**, 17.5, 79.4 | 20 | | | 98.7 % | | 3.9 | 9 | 58 |
 
-The same rows by version 8 kept 94.6, 96.4 and 94.8 %. Noise and picked noise: none kept; with random phases beyond 30 Å nothing
-finer than 50 Å is claimed.
+The first three by version 8 kept 94.6, 96.4 and 94.8 %. Noise and picked noise: none kept; with random phases beyond 30 Å
+nothing finer than 50 Å is claimed.
 
 RELION on the same stacks, all of its particles kept, one thread:
 
