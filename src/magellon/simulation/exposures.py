@@ -37,8 +37,22 @@ class ExposurePair:
     """What both tend to with many exposures: free of shot noise."""
     particles: Tensor
     """The contrast of the particles alone, in the same units."""
+    grain: Tensor
+    """That of the molecules of the ice alone: in `mean` as well, and noise to whoever looks for particles."""
     limit: float
     """Highest frequency that holds anything, cycles per pixel: less than 0.5 where the camera's pixels are the coarser."""
+
+
+@dataclass(frozen=True)
+class _Specimen:
+    phase: Tensor
+    """Of everything, radians."""
+    absorption: Tensor
+    """Of everything, a fraction of the intensity."""
+    particles: Tensor
+    """Phase of these alone."""
+    grain: Tensor
+    """Phase of the molecules of the ice alone."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +90,14 @@ def draw_pair(
     generator.manual_seed(int(rng.integers(2**62)))
     voltage = float(rng.choice([300.0, 200.0, 100.0], p=[0.75, 0.22, 0.03]))
     field = _Field(rng, generator, pixel_size, size + 2 * _MARGIN, voltage)
-    phase, absorption, particles = _draw_specimen(field, bank)
+    specimen = _draw_specimen(field, bank)
     k_row, k_column = rfft_frequencies(field.shape, pixel_size)
     k_squared = k_row**2 + k_column**2
     camera_pixel = field.log_uniform(0.6, 4.0) if field.flip(0.85) else field.uniform(4.0, 8.0)
     transfer, noise_transfer = _draw_camera(field, k_squared * camera_pixel**2)
     transfer = transfer * -2 * torch.sin(_draw_chi(field, k_row, k_column))
     transfer = transfer * torch.exp(-field.log_uniform(30, 500) / 4 * k_squared)
-    transform = torch.fft.rfft2(phase) * transfer - torch.fft.rfft2(absorption)
+    transform = torch.fft.rfft2(specimen.phase) * transfer - torch.fft.rfft2(specimen.absorption)
     image = (torch.fft.irfft2(transform, s=field.shape) + 1).clamp(min=0.02) * _draw_beam(field)
     electrons = field.log_uniform(*exposure) * field.uniform(0.7, 0.95) * pixel_size**2
     limited = camera_pixel > pixel_size
@@ -99,13 +113,22 @@ def draw_pair(
     expected = image * math.sqrt(electrons)
     if limited:
         expected = torch.fft.irfft2(torch.fft.rfft2(expected) * limit, s=field.shape)
-    alone = torch.fft.irfft2(torch.fft.rfft2(particles) * transfer, s=field.shape) * math.sqrt(electrons)
-    mean, particles = expected[inside, inside].contiguous(), alone[inside, inside].contiguous()
-    return ExposurePair(expose(), expose(), mean, particles, 0.5 * min(1.0, pixel_size / camera_pixel))
+
+    def image_alone(phase: Tensor) -> Tensor:
+        alone: Tensor = torch.fft.irfft2(torch.fft.rfft2(phase) * transfer, s=field.shape) * math.sqrt(electrons)
+        return alone[inside, inside].contiguous()
+
+    return ExposurePair(
+        expose(),
+        expose(),
+        expected[inside, inside].contiguous(),
+        image_alone(specimen.particles),
+        image_alone(specimen.grain),
+        0.5 * min(1.0, pixel_size / camera_pixel),
+    )
 
 
-def _draw_specimen(field: _Field, bank: Sequence[Sequence[Silhouette]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Phase (radians) and absorption (fraction of the intensity) of everything, and the phase of the particles alone."""
+def _draw_specimen(field: _Field, bank: Sequence[Sequence[Silhouette]]) -> _Specimen:
     constant, path = interaction_constant(field.voltage), inelastic_path(field.voltage)
     particles = _scatter_particles(field, bank) * constant if field.flip(0.92) else torch.zeros(field.shape)
     thickness = field.uniform(100, 900)
@@ -115,14 +138,15 @@ def _draw_specimen(field: _Field, bank: Sequence[Sequence[Silhouette]]) -> tuple
         solid += _draw_lumps(field, int(field.rng.integers(1, 4)), (60, 450), (200, 1500))
     if field.flip(0.25):
         solid += _draw_lumps(field, int(field.rng.integers(1, 30)), (10, 45), (10, 120))
-    phase = particles + constant * ice_potential() * (uneven + solid) + _draw_ice(field, thickness)
+    grain = _draw_ice(field, thickness)
+    phase = particles + constant * ice_potential() * (uneven + solid) + grain
     absorption = (uneven + solid) / path
     if field.flip(0.22):
         film = torch.ones(field.shape) if field.flip(0.3) else _draw_edge(field, 6.0)
         carbon = field.log_uniform(15, 250)
         phase += film * (constant * _CARBON_POTENTIAL * carbon + _draw_carbon(field, carbon))
         absorption = absorption + film * (carbon * 1.6 / path)
-    return _LARGEST_PHASE * torch.tanh(phase / _LARGEST_PHASE), absorption.clamp(-0.5, 0.9), particles
+    return _Specimen(_LARGEST_PHASE * torch.tanh(phase / _LARGEST_PHASE), absorption.clamp(-0.5, 0.9), particles, grain)
 
 
 def _scatter_particles(field: _Field, bank: Sequence[Sequence[Silhouette]]) -> Tensor:

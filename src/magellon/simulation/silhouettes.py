@@ -1,7 +1,8 @@
 """A bank of projected particles on a coarse grid, quickly made and of endless variety: phantoms, and shapes drawn at random.
 
 A network that has to cope with particles nobody has seen yet must not learn eight proteins. So most of the bank are clouds of
-points with protein's density: lumps of ellipsoids, shells, tubes, rings, flexible chains and membranes of any size.
+points with protein's density: lumps of ellipsoids, shells, tubes, rings, flexible chains and membranes of any size. A third are
+phantoms of plans drawn at random, which are packed with helices as proteins are, in one of the symmetries that these have.
 """
 
 import math
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from magellon.simulation.phantoms import build_phantom, phantom_names
+from magellon.simulation.phantoms import AtomicModel, Domain, Plan, build_model, build_phantom, phantom_names
 from magellon.simulation.projection import Grid, euler_matrices, fitting_box, project_atoms
+from magellon.simulation.symmetry import symmetry_operators
 
 Array = NDArray[np.float64]
 
@@ -23,6 +25,9 @@ PROTEIN_CONTRAST = (1.5, 3.5)
 _POINT_VOLUME = 30.0
 """Å³ for each point of a cloud, so that its density is as uneven as a protein's at this resolution."""
 _MOST_POINTS = 50_000
+_BUILT = 1 / 3
+"""Of the random shapes: phantoms instead of clouds."""
+_SYMMETRIES = ("C1", "C1", "C1", "C2", "C3", "C4", "C5", "C6", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O")
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,35 @@ def make_bank(
     bank, names = [], [name for name in phantom_names() if name not in left_out]
     for name in (*names, *names):
         scale = float(rng.uniform(0.7, 1.4))
-        bank.append([_project_phantom(rng, name, scale, pixel_size) for _ in range(views)])
+        bank.append([_project_phantom(rng, build_phantom(name), scale, pixel_size) for _ in range(views)])
     for _ in range(shapes):
-        cloud, strength = draw_cloud(rng), float(rng.uniform(*PROTEIN_CONTRAST))
-        bank.append([project_cloud(rng, cloud, strength, pixel_size) for _ in range(views)])
+        if rng.random() < _BUILT:
+            model, scale = build_model("random", draw_plan(rng), rng), float(rng.uniform(0.8, 1.25))
+            bank.append([_project_phantom(rng, model, scale, pixel_size) for _ in range(views)])
+        else:
+            cloud, strength = draw_cloud(rng), float(rng.uniform(*PROTEIN_CONTRAST))
+            bank.append([project_cloud(rng, cloud, strength, pixel_size) for _ in range(views)])
     return bank
+
+
+def draw_plan(rng: np.random.Generator) -> Plan:
+    """A phantom: domains that touch, the first one so far from the axes that it about touches its copies."""
+    symmetry = str(rng.choice(_SYMMETRIES))
+    copies = len(symmetry_operators(symmetry))
+    size = math.exp(rng.uniform(math.log(14), math.log(44 if copies == 1 else 32)))
+    place = _directions(rng, 1)[0] * size * float(rng.uniform(0.7, 1.1)) * math.sqrt(copies) / 2
+    if symmetry[0] in "CD" and copies > 1:
+        folds, angle = int(symmetry[1:]), float(rng.uniform(0, 2 * math.pi))
+        distance = size * float(rng.uniform(0.7, 1.1)) / math.sin(math.pi / folds)
+        height = size * float(rng.uniform(0.5, 1.5)) if symmetry[0] == "D" else 0.0
+        place = np.array([distance * math.cos(angle), distance * math.sin(angle), height])
+    domains: list[Domain] = []
+    for _ in range(int(rng.integers(2, 10)) if copies == 1 else int(rng.integers(1, 5))):
+        if domains:
+            place = np.array(domains[int(rng.integers(len(domains)))].centre) + 1.3 * size * _directions(rng, 1)[0]
+        axes = size * rng.uniform(0.7, 1.4, 3)
+        domains.append(Domain(_triple(place), _triple(axes), _triple(_directions(rng, 1)[0])))
+    return Plan(symmetry, tuple(domains))
 
 
 def draw_cloud(rng: np.random.Generator) -> Cloud:
@@ -76,9 +105,8 @@ def project_cloud(rng: np.random.Generator, cloud: Cloud, strength: float, pixel
     return Silhouette(torch.fft.irfft2(transform, s=(box, box)), extent)
 
 
-def _project_phantom(rng: np.random.Generator, name: str, scale: float, pixel_size: float) -> Silhouette:
+def _project_phantom(rng: np.random.Generator, model: AtomicModel, scale: float, pixel_size: float) -> Silhouette:
     """A phantom shrunk or blown up; its density stays that of protein."""
-    model = build_phantom(name)
     rot, tilt = rng.uniform(-180, 180), math.degrees(math.acos(rng.uniform(-1, 1)))
     matrices = euler_matrices(np.array([rot]), np.array([tilt]), np.array([0.0]))
     grid = Grid(fitting_box(model, pixel_size / scale), pixel_size / scale)
@@ -127,10 +155,14 @@ def _draw_tube(rng: np.random.Generator) -> Cloud:
 
 
 def _draw_ring(rng: np.random.Generator) -> Cloud:
-    """Like subunits about an axis, in one or two tiers."""
+    """Like subunits about an axis, each of one to three domains, in one or two tiers."""
     folds, size = int(rng.integers(3, 15)), float(rng.uniform(10, 28))
-    axes = size * rng.uniform(0.7, 1.5, 3)
-    unit = (_fill_ball(rng, 4.19 * float(np.prod(axes))) * axes) @ _random_rotation(rng)
+    domains = []
+    for place in range(int(rng.integers(1, 4))):
+        axes = size * rng.uniform(0.7, 1.5, 3)
+        domain = (_fill_ball(rng, 4.19 * float(np.prod(axes))) * axes) @ _random_rotation(rng)
+        domains.append(domain + 1.2 * size * _directions(rng, 1) if place else domain)
+    unit = np.concatenate(domains)
     unit += (1.7 * size * folds / (2 * math.pi) + 0.3 * size, 0, rng.uniform(0, 2) * size)
     copies = []
     for turn in 2 * math.pi * np.arange(folds) / folds:
@@ -157,7 +189,7 @@ def _draw_chain(rng: np.random.Generator) -> Cloud:
 
 
 _KINDS: tuple[Callable[[np.random.Generator], Cloud], ...] = (_draw_lumps, _draw_shell, _draw_tube, _draw_ring, _draw_chain)
-_CHANCES = (0.5, 0.12, 0.12, 0.14, 0.12)
+_CHANCES = (0.44, 0.12, 0.12, 0.2, 0.12)
 
 
 def _count(volume: float) -> int:
@@ -180,6 +212,11 @@ def _fill_ball(rng: np.random.Generator, volume: float) -> Array:
 def _directions(rng: np.random.Generator, count: int) -> Array:
     points = rng.normal(size=(count, 3))
     return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
+
+
+def _triple(values: Array) -> tuple[float, float, float]:
+    first, second, third = map(float, values)
+    return first, second, third
 
 
 def _random_rotation(rng: np.random.Generator) -> Array:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 STRIDE = 8
 """Pixels: the sides of its input are multiples of this, and shifting the input by as many shifts the output."""
-REACH = 56
+REACH = 64
 """Pixels: how far away an input pixel can be from an output pixel that depends on it, or a little less."""
-_WIDTHS = (24, 40, 56)
+_WIDTHS = (32, 48, 64)
 """Channels at 8, 16 and 32 Å."""
 
 
@@ -27,7 +27,7 @@ class DenoisingNetwork(nn.Module):
         self.down_middle = nn.Conv2d(fine, middle, 2, stride=2)
         self.middle = _Convolutions(middle, middle)
         self.down_coarse = nn.Conv2d(middle, coarse, 2, stride=2)
-        self.coarse = _Convolutions(coarse, coarse, coarse, coarse)
+        self.coarse = _Convolutions(coarse, coarse, coarse, coarse, coarse)
         self.up_middle = nn.Conv2d(coarse, middle, 1)
         self.join_middle = _Convolutions(middle, middle, middle)
         self.up_fine = nn.Conv2d(middle, fine, 1)

@@ -18,9 +18,9 @@ class DenoiseParams(Params):
 
 
 class Denoise(Backend[DenoisingInput, DenoiseParams, DenoisingOutput]):
-    """A small network trained noise to noise, at 4 Å/px whatever the micrograph's pixels; seconds for a large one."""
+    """A small network takes off shot noise and half of the ice's grain, at 4 Å/px whatever the pixels; in seconds."""
 
-    contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 4, DenoiseParams
+    contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 5, DenoiseParams
 
     def run(self, input: DenoisingInput, params: DenoiseParams, context: Context) -> DenoisingOutput:
         micrograph = input.micrograph
