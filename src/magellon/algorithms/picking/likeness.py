@@ -27,6 +27,8 @@ LONGEST = 24.0
 LEAST_POWER = 0.02
 NOT_NOISE = 0.3
 """Probability of a candidate whose surroundings do not count as noise."""
+SUPPOSED = 20.0
+"""Particles there are supposed to be at least: a network that doubts them all still knows which ones come first."""
 FEWEST = 3
 LEAST_WEIGHT = 1.0
 
@@ -55,6 +57,7 @@ def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabili
         positions: (n, 2), (y, x) in cells of the view.
         probabilities: (n,) that each is a particle, so far.
     """
+    probabilities = suppose(probabilities)
     weights = probabilities.to(torch.float32).square()
     if len(weights) < FEWEST or float(weights.sum()) < LEAST_WEIGHT:
         return Likeness(torch.zeros(len(weights), dtype=torch.float64, device=image.device), 0.0)
@@ -73,6 +76,14 @@ def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabili
     spread = max(spread, 1e-12)
     response = ((alone - centre) / spread).to(torch.float64)
     return Likeness(response, float((weights * response).sum() / weight), (answer - centre) / spread)
+
+
+def suppose(probabilities: Tensor) -> Tensor:
+    """Probabilities (n,) whose log odds are raised alike until they add up to `SUPPOSED`, or to half of all candidates."""
+    odds = torch.logit(probabilities.to(torch.float64).clamp(1e-3, 1 - 1e-3))
+    wanted = min(SUPPOSED, len(odds) / 2)
+    raised = torch.sigmoid(odds + torch.linspace(0, 7, 71, dtype=torch.float64, device=odds.device)[:, None])
+    return raised[int((raised.sum(1) >= wanted).to(torch.int8).argmax())]
 
 
 def whiten(image: Tensor, noise: Tensor) -> Tensor:

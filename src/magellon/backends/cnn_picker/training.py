@@ -44,7 +44,7 @@ class CnnTraining(Backend[PickerTrainingInput, CnnTrainingParams, PickerTraining
     """Teaches the picker's network with corrected picks or classified particles; keeps the old one where that is better."""
 
     contract, name, Params = PICKER_TRAINING, "cnn", CnnTrainingParams
-    version = 3
+    version = 4
 
     def run(self, input: PickerTrainingInput, params: CnnTrainingParams, context: Context) -> PickerTrainingOutput:
         path = params.network or input.start or SHIPPED

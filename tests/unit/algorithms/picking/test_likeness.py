@@ -7,7 +7,7 @@ import torch
 
 from magellon.algorithms.picking.decoding import EVIDENCE, SIGNS, Calibration
 from magellon.algorithms.picking.field import smooth
-from magellon.algorithms.picking.likeness import Likeness, measure_likeness, whiten
+from magellon.algorithms.picking.likeness import SUPPOSED, Likeness, measure_likeness, suppose, whiten
 from magellon.errors import BadInput
 
 LINE = Calibration((-5.0, 0.0, 5.0), (0.0, 0.5, 1.0))
@@ -44,17 +44,39 @@ def test_faint_particles_are_like_each_other_and_noise_is_not() -> None:
     assert 2 < found.strength < float(particles.mean()) + 1
 
 
-def test_noise_is_not_like_itself() -> None:
+def test_particles_that_are_all_doubted_are_still_like_each_other() -> None:
+    """A network that is wrong about a whole micrograph says of none that it is a particle, but ranks them."""
+    image, places = draw(8, 0.6)
+    candidates = torch.cat([places, places + 14.0])
+    said = torch.cat([torch.full((64,), 0.02), torch.full((64,), 0.005)])
+    found = measure_likeness(image, everywhere(), candidates, said)
+    assert float((found.response[:64, None] > found.response[None, 64:]).double().mean()) > 0.98
+    assert found.strength > 3
+
+
+def test_what_is_supposed_keeps_the_order_and_takes_nothing_from_the_sure() -> None:
+    doubted = torch.linspace(0.002, 0.1, 100, dtype=torch.float64)
+    raised = suppose(doubted)
+    assert float(raised.sum()) == pytest.approx(SUPPOSED, abs=2)
+    assert (raised.diff() > 0).all()
+    assert float(suppose(doubted[:10]).sum()) == pytest.approx(5, abs=0.5)
+    sure = torch.linspace(0.1, 0.9, 60, dtype=torch.float64)
+    assert torch.allclose(suppose(sure), sure)
+    assert len(suppose(sure[:0])) == 0
+
+
+@pytest.mark.parametrize("said", [0.9, 0.02])
+def test_noise_is_not_like_itself(said: float) -> None:
     image = torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(2))
     places = torch.rand(20, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 220 + 16
-    found = measure_likeness(image, everywhere(), places, torch.full((20,), 0.9))
+    found = measure_likeness(image, everywhere(), places, torch.full((20,), said))
     assert abs(float(found.response.mean())) < 0.7
     assert abs(found.strength) < 0.7
 
 
 def test_too_few_say_nothing() -> None:
     image, places = draw(4, 1.0)
-    for said in (torch.full((2,), 0.9), torch.full((64,), 0.05)):
+    for said in (torch.full((2,), 0.9), torch.full((3,), 0.05)):
         found = measure_likeness(image, everywhere(), places[: len(said)], said)
         assert found.strength == 0
         assert found.response.tolist() == [0.0] * len(said)
