@@ -31,15 +31,33 @@ def test_capsids_are_found_and_the_crystal_is_not(tmp_path: Path, real_data: Pat
 def pick_contaminated(real_data: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Picks as (row, column), and the published mask of what no particle can be used from."""
     _, points = pick(real_data / "micrographs" / "contaminated.mrc", 1.0, 80.0, folder)
-    assert len(points) >= 40
     return points[:, ::-1].astype(int), np.squeeze(read_mrc(real_data / "micrographs" / "contaminated_mask.mrc")) > 0.5
+
+
+def find_largest(bad: np.ndarray) -> np.ndarray:
+    parts, number = ndimage.label(bad)
+    largest: np.ndarray = parts == 1 + np.argmax(ndimage.sum_labels(bad, parts, np.arange(number) + 1))
+    return largest
 
 
 def test_a_huge_contamination_is_avoided(tmp_path: Path, real_data: Path) -> None:
     places, bad = pick_contaminated(real_data, tmp_path)
-    parts, number = ndimage.label(bad)
-    largest = parts == 1 + np.argmax(ndimage.sum_labels(bad, parts, np.arange(number) + 1))
-    assert not largest[tuple(places.T)].any()
+    assert not find_largest(bad)[tuple(places.T)].any()
+
+
+def test_what_is_seen_is_picked_and_empty_ice_is_not(tmp_path: Path, real_data: Path) -> None:
+    """RELION's picks away from the contamination and the borders, twofold ones once, are where an eye sees something."""
+    places, bad = pick_contaminated(real_data, tmp_path)
+    away = ndimage.distance_transform_edt(~find_largest(bad)) > 40
+    away[:40] = away[-40:] = away[:, :40] = away[:, -40:] = False
+    seen: list[np.ndarray] = []
+    for place in read_points(real_data / "picks" / "contaminated_autopick.star")[:, ::-1]:
+        if away[tuple(place.astype(int))] and all(np.hypot(*(place - each)) > 40 for each in seen):
+            seen.append(place)
+    gap = np.hypot(*(np.array(seen)[:, None] - places).T)
+    assert len(seen) == 26
+    assert (gap.min(axis=0) < 30).mean() >= 0.8, "most of what is seen"
+    assert (gap.min(axis=1) >= 30).mean() <= 0.3, "little else"
 
 
 @pytest.mark.xfail(strict=True, reason="small black spots in the mask are still taken for particles")
