@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -54,13 +55,31 @@ async def connect_bus(
         reconnected_cb=on_reconnect,
     )
     try:
-        async with asyncio.timeout(patience):  # left alone, it would try a wrong token for ever
-            await connecting
+        await _end_within(connecting, patience)  # left alone, it would try a wrong token for ever
     except BUS_ERRORS as error:
         await client.close()
         why = "; ".join(said) or str(error) or type(error).__name__
         raise Transient(f"the bus at {address.url} cannot be reached: {why}") from error
     return client
+
+
+async def _end_within(work: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Wait for it, and cancel it after so long until it ends: `asyncio.wait_for`, which it may use, loses a cancellation that
+    comes as its own work ends (Python 3.11), and `asyncio.timeout` cancels only once.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.1)
+    if task.cancelled():
+        raise TimeoutError
+    task.result()
 
 
 async def publish_record(client: Client, subject: str, record: Record) -> None:
