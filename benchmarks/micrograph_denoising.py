@@ -35,7 +35,7 @@ noise with a faint trace of the strongest particles; Topaz leaves more noise in 
 they lie.
 
 No gain for picking: F1 of `dog` on the micrograph as it is / on ours is, in the same order, .98/.96, .92/.73, .97/.90, .98/.60
-and .92/.69, that of `cnn` .98/.98, .90/.90, .97/.97, .98/.94 and .96/.96.
+and .92/.69, that of `cnn` (version 5) .98/.98, .90/.90, .97/.97, .98/.94 and .96/.96.
 
 Three real micrographs were looked at: capsids, a large contamination, and the K2 micrograph of the package `mrcfile`. Particles
 come out as a person sees them in the smoothed micrograph, none where it shows none; no seams. In the difference there are faint
