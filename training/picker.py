@@ -9,11 +9,12 @@ small and 20 % large, beside the network shipped before, of fields with less col
 | this one | .908/.930/.893 | .925/.925/.924 | .985/.984/.983 | .979/.977/.978 | .898/.818/.886 | .957/.922/.949 |
 | before | .887/.881/.884 | .924/.921/.925 | .985/.985/.981 | .977/.972/.976 | .883/.870/.880 | .957/.940/.957 |
 
-With 50 e/Å² instead of 25 it has .951 and .962 on 2xhe and 7cfn, the one before .932 and .953. It loses where the diameter of
-rods and barrels is said too small. In 33 micrographs of nothing but noise (eleven colours, three diameters) it picks 420 times
-in 13 of them, the one before 3537 times in 6: both mostly where power falls with frequency or lies in a band, and particles
-are said to be small. In a real one with contamination it picks 28 times, 22 of the 26 places at which RELION picked and an eye
-sees something among them; the one before 45 times, 25 of them there and 20 in what looks like empty ice.
+What follows was counted by hand. With 50 e/Å² instead of 25 it has .951 and .962 on 2xhe and 7cfn, the one before .932 and
+.953. It loses where the diameter of rods and barrels is said too small. In 33 micrographs of nothing but noise (eleven
+colours, three diameters) it picks 420 times in 13 of them, the one before 3537 times in 6: both mostly where power falls with
+frequency or lies in a band, and particles are said to be small. In a real one with contamination it picks 28 times, 22 of the
+26 places at which RELION picked and an eye sees something among them; the one before 45 times, 25 of them there and 20 in what
+looks like empty ice.
 
 A fifth map was tried, the logit that there are particles at all, pooled from the two coarser levels and learnt by
 cross-entropy per field (with a few more fields of noise, and more denatured proteins), as a fifth sign of presence. It says yes

@@ -1,5 +1,7 @@
 """What the network looks at: the picture at one scale, its contrast made even in two ways."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,6 +10,8 @@ from torch.nn import functional
 MULTIPLE = 32
 """Sides of what the network looks at are multiples of this."""
 PLANES = 3
+_SAMPLES = 256
+"""Rows and columns that are looked at for quantiles."""
 _BLOCK = 8
 _REACH = 4
 """Blocks on either side that make up a neighbourhood."""
@@ -31,8 +35,7 @@ def make_planes(image: torch.Tensor) -> torch.Tensor:
     height, width = image.shape
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     values = image.float()
-    sample = values[:: max(height // 256, 1), :: max(width // 256, 1)].flatten()
-    low, middle, high = (float(sample.kthvalue(int(share * (len(sample) - 1)) + 1).values) for share in (0.01, 0.5, 0.99))
+    low, middle, high = find_quantiles(values, (0.01, 0.5, 0.99))
     scale = max(high - low, 1e-6 * max(abs(low), abs(high), 1e-20))
     whole = functional.pad(((values - middle) / scale).clamp(-2, 2), padding)
     mean, deviation = _describe_neighbourhood(whole, (height, width))
@@ -43,6 +46,13 @@ def make_planes(image: torch.Tensor) -> torch.Tensor:
     local.div_(deviation[:height, :width].add_(0.01)).clamp_(-4, 4)
     planes[2, :height, :width] = 1
     return planes
+
+
+def find_quantiles(image: torch.Tensor, shares: Sequence[float]) -> list[float]:
+    """Values below which these shares of a regular sample of the pixels (height, width) lie."""
+    height, width = image.shape
+    sample = image[:: max(height // _SAMPLES, 1), :: max(width // _SAMPLES, 1)].flatten()
+    return [float(sample.kthvalue(int(share * (len(sample) - 1)) + 1).values) for share in shares]
 
 
 def _describe_neighbourhood(padded: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,12 +6,12 @@ Averaged into the network's cells they would look like dirt on every target.
 import torch
 from torch import Tensor
 
+from magellon.algorithms.targets.planes import find_quantiles
+
 LOW, HIGH = 0.01, 0.99
 """Quantiles of the values that are anything but spikes."""
 BEYOND = 1.0
 """How far beyond them a value is a spike, in distances between them."""
-_SAMPLES = 256
-"""Rows and columns that are looked at for the quantiles."""
 
 
 def mend_spikes(image: Tensor) -> tuple[Tensor, int]:
@@ -23,8 +23,7 @@ def mend_spikes(image: Tensor) -> tuple[Tensor, int]:
         image: (height, width) of finite values; it stays as it is.
     """
     height, width = image.shape
-    sample = image[:: max(height // _SAMPLES, 1), :: max(width // _SAMPLES, 1)].flatten()
-    low, high = (float(sample.kthvalue(int(share * (len(sample) - 1)) + 1).values) for share in (LOW, HIGH))
+    low, high = find_quantiles(image, (LOW, HIGH))
     reach = BEYOND * (high - low)
     if reach == 0:
         return image, 0

@@ -51,10 +51,17 @@ def write_record(outcomes: Sequence[Outcome], request: Request) -> Path:
     }
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     usual, other = (request.out / f"{request.category}{ending}.json" for ending in ("", "_failed"))
-    if not items and usual.exists():
+    if not items and _has_results(usual):
         return _replace(other, text)
     other.unlink(missing_ok=True)
     return _replace(usual, text)
+
+
+def _has_results(record: Path) -> bool:
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8"))["items"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # none, or no record
 
 
 def _name_only(value: Any) -> Any:
