@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CUT = 14.0
 """Seconds: longer than the server waits for a silent worker, and than the bus's client for a silent server."""
 
+COMPUTING = 0.8
+"""Seconds for which a task computes: well longer than a worker waits before it says that it began one."""
+
 SERVER = """
 import asyncio, sys
 from pathlib import Path
@@ -30,9 +33,9 @@ from processing import Watching, make_submission, process
 from magellon.platform.bus.access import find_bus
 from magellon.platform.launch.local import Site
 from magellon.platform.store.home import Home
-home, session, nats, ca, credentials, database = sys.argv[1:]
+home, session, seconds, nats, ca, credentials, database = sys.argv[1:]
 site = Site(bus=find_bus(nats, Path(ca), Path(credentials)), database=database)
-submission = make_submission(Path(session), seconds=0.4)
+submission = make_submission(Path(session), seconds=float(seconds))
 summary = asyncio.run(process(Home.at(Path(home)), submission, site, Watching(), local=False))
 print(summary.model_dump_json())
 """
@@ -89,6 +92,15 @@ def wait_for(home: Path, results: int, process: "subprocess.Popen[bytes]", log: 
         time.sleep(0.05)
 
 
+def wait_for_running(hosts: Hosts, cluster: Cluster, database: str, count: int) -> None:
+    """Until the server knows of so many tasks that workers compute: who is between two tasks when it is cut off loses none."""
+    deadline = time.monotonic() + 60
+    with hosts.staying(hosts.near), cluster.connect(database) as ledger:
+        while ledger.execute("SELECT count(*) FROM tasks WHERE state = 'running'").fetchone()[0] < count:
+            assert time.monotonic() < deadline, f"never {count} tasks at once"
+            time.sleep(0.01)
+
+
 def test_workers_on_another_host_survive_a_cut(
     tmp_path: Path,
     session: Path,
@@ -98,11 +110,12 @@ def test_workers_on_another_host_survive_a_cut(
     near_bus: NatsServer,
     fake_backends: Path,
 ) -> None:
-    alone = run(tmp_path / "alone", session, seconds=0.4)
+    alone = run(tmp_path / "alone", session, seconds=COMPUTING)
     home, elsewhere = tmp_path / "home", shutil.copytree(session, tmp_path / "mounted-elsewhere")
     place = [f"tls://{hosts.near_address}:{near_bus.port}", str(authority.file), str(tmp_path / "token")]
-    python = [*hosts.enter(hosts.near), sys.executable, "-c", SERVER, str(home), str(session)]
-    server = start([*python, *place, near_cluster.make_database()], tmp_path / "server.log")
+    python = [*hosts.enter(hosts.near), sys.executable, "-c", SERVER, str(home), str(session), str(COMPUTING)]
+    database = near_cluster.make_database()
+    server = start([*python, *place, database], tmp_path / "server.log")
     bus = ["--nats", place[0], "--nats-ca", place[1], "--nats-credentials", place[2]]
     far = [*hosts.enter(hosts.far), sys.executable, "-m", "magellon", "worker", "--home", str(home), *bus, "--grace", "20"]
     workers: list[subprocess.Popen[bytes]] = []
@@ -113,6 +126,7 @@ def test_workers_on_another_host_survive_a_cut(
             words = [*far, "--slots", "1", "--name", f"far{number}", "--root", f"lot={elsewhere}"]
             workers.append(start(words, tmp_path / f"worker{number}.log"))
         wait_for(home, TASKS // 4, server, tmp_path / "server.log")
+        wait_for_running(hosts, near_cluster, database.rpartition("/")[2], 2)
         hosts.set_cable(False)
         time.sleep(CUT)
         during = len(promoted(home))
