@@ -66,6 +66,9 @@ RELION the best F1 on a micrograph of this benchmark, so that the comparison doe
 STRUCTURES = Path(os.environ.get("MAGELLON_STRUCTURES", Path(__file__).parents[2] / "shared" / "data" / "structures"))
 UNSEEN = {"2xhe": ("2xhe.cif.gz", 1.0), "7cfn": ("7cfn.cif.gz", 1.0), "3jb9": ("3jb9.cif.gz", 2.0)}
 """Name > file and pixel size."""
+SMALL = ("2xhe", "7cfn")
+EXPOSURES, PER_FRAME = (25.0, 50.0), 6.25
+"""e/Å²: of every case, and of small proteins besides; of a frame."""
 TOPAZ_CELLS = (12, 24)
 """Diameters in pixels to which micrographs are reduced for Topaz, whose answer depends on it: the better one counts."""
 STILL = MotionRanges(net=(0, 0), jitter=(0, 0), local=(0, 0))
@@ -98,6 +101,9 @@ def run(work: Path, quick: bool) -> list[Row]:
     for name, (file, pixel_size) in UNSEEN.items():
         if (STRUCTURES / file).is_file() and (not quick or name == "2xhe"):
             rows += measure_unseen(work.resolve() / name, STRUCTURES / file, pixel_size, 2 if quick else 4)
+        if (STRUCTURES / file).is_file() and not quick and name in SMALL:
+            folder = work.resolve() / f"{name}-{EXPOSURES[1]:g}"
+            rows += measure_network(make_case(folder, STRUCTURES / file, pixel_size, 4, exposure=EXPOSURES[1]))
     for phantom, (pixel_size, movies) in specs.items():
         case = make_case(work.resolve() / phantom, phantom, pixel_size, movies)
         rows += measure_network(case)
@@ -116,11 +122,17 @@ def measure_unseen(folder: Path, structure: Path, pixel_size: float, movies: int
     return rows
 
 
-def make_case(folder: Path, shown: str | Path, pixel_size: float, movies: int, size: int = 2048) -> Case:
-    """Simulate a phantom or a structure's file, sum the frames, project the templates."""
+def make_case(
+    folder: Path, shown: str | Path, pixel_size: float, movies: int, size: int = 2048, exposure: float = EXPOSURES[0]
+) -> Case:
+    """Simulate a phantom or a structure's file, sum the frames, project the templates.
+
+    Args:
+        exposure: e/Å², a multiple of `PER_FRAME`.
+    """
     spec = SessionSpec(
-        movies=movies, size=size, frames=4, exposure_per_frame=6.25, pixel_size=pixel_size, seed=11,
-        motion=STILL, camera=MENDED, optics=OpticsRanges(defocus=(8000, 25000)),
+        movies=movies, size=size, pixel_size=pixel_size, frames=round(exposure / PER_FRAME), exposure_per_frame=PER_FRAME,
+        seed=11, motion=STILL, camera=MENDED, optics=OpticsRanges(defocus=(8000, 25000)),
     )  # fmt: skip
     spec = replace(spec, pdb=shown) if isinstance(shown, Path) else replace(spec, phantom=shown)
     phantom = shown.name.split(".")[0] if isinstance(shown, Path) else shown
@@ -130,7 +142,8 @@ def make_case(folder: Path, shown: str | Path, pixel_size: float, movies: int, s
     volume = torch.from_numpy(read_mrc(folder / "truth" / "phantom_0.mrc"))
     write_mrc(folder / "templates.mrcs", project_map(volume, VIEWS).numpy(), pixel_size)
     diameter = truth.diameter
-    label = f"{movies} micrographs {size}x{size}, {phantom} {diameter:.0f} Å, {pixel_size} Å/px, 0.8-2.5 µm, seed 11"
+    taken = f"{pixel_size} Å/px, {exposure:g} e/Å², 0.8-2.5 µm, seed 11"
+    label = f"{movies} micrographs {size}x{size}, {phantom} {diameter:.0f} Å, {taken}"
     return Case(folder, truth, inputs, diameter, label)
 
 
