@@ -16,7 +16,7 @@ from magellon.io.network import open_network
 from magellon.units import Angstrom
 
 SHIPPED = Path(__file__).with_name("picker.onnx")
-"""Made by an earlier `python -m training.picker`, which says how its network differs."""
+"""What `python -m training.picker` makes."""
 TRUSTED = 0.5
 """Confidence of a proposed diameter below which the log warns."""
 
