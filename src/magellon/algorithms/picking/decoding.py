@@ -67,13 +67,16 @@ class Calibration:
     def refine(self, logits: Tensor, likeness: Likeness) -> Tensor:
         """(n,) float64 probabilities, where it is known how much each of a micrograph's candidates is like the others.
 
-        Where candidates are no surer and no more like each other than those of noise, there probably are no particles at all.
+        Those on a line are like the others for its sake: they are no likelier than the network says. Where candidates are no
+        surer and no more like each other than those of noise, there probably are no particles at all.
         """
         alone = self.apply(logits)
         refined = torch.sigmoid(torch.logit(alone.clamp(1e-3, 1 - 1e-3)) + self.find_shift(alone, likeness))
         if self.likeness and 0 < likeness.strength < CLEAR:
             weights = torch.tensor(self.likeness, dtype=torch.float64, device=alone.device)
             refined = torch.sigmoid((evidence(refined, likeness) * weights).sum(-1))
+        if likeness.lined is not None:
+            refined = torch.where(likeness.lined, torch.minimum(refined, alone), refined)
         if self.presence and len(logits):
             weights = torch.tensor(self.presence, dtype=torch.float64, device=alone.device)
             # Where there are particles, each candidate is judged as it is; where there may be none, it is soon doubted.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from magellon.algorithms.fourier import rfft_frequencies
 from magellon.algorithms.picking.field import highest_in_window, robust_scale
+from magellon.algorithms.picking.lines import find_on_lines
 
 RADIUS = 13
 """Cells to which the mean reaches: 0.8 diameters, so that it holds the fringes."""
@@ -41,11 +42,13 @@ class Likeness:
         response: (n,) float64, in standard deviations of what the filter gives anywhere.
         strength: the response that sure candidates have; 0 where there are too few to make a mean of.
         answer: (height, width) what the filter gives everywhere, in the same unit; None where there is no mean.
+        lined: (n,) bool, which lie on a line, so that their response says nothing (`find_on_lines`); None: none.
     """
 
     response: Tensor
     strength: float
     answer: Tensor | None = None
+    lined: Tensor | None = None
 
 
 def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabilities: Tensor) -> Likeness:
@@ -75,7 +78,8 @@ def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabili
     centre, spread = robust_scale(answer[mask > 0])
     spread = max(spread, 1e-12)
     response = ((alone - centre) / spread).to(torch.float64)
-    return Likeness(response, float((weights * response).sum() / weight), (answer - centre) / spread)
+    strength = float((weights * response).sum() / weight)
+    return Likeness(response, strength, (answer - centre) / spread, find_on_lines(image, mask > 0, positions))
 
 
 def suppose(probabilities: Tensor) -> Tensor:

@@ -146,3 +146,18 @@ def test_a_network_that_is_wrong_about_a_whole_micrograph_is_set_right(wrong: fl
     assert knowing.find_shift(said, likeness) == pytest.approx(-wrong, abs=0.5)
     assert LINE.find_shift(said, likeness) == 0
     assert knowing.find_shift(said[:0], Likeness(response[:0].to(torch.float64), 0.0)) == 0
+
+
+def test_what_lies_on_a_line_is_like_the_others_for_nothing() -> None:
+    """A network in doubt of all candidates alike is set right, but not for these."""
+    logits = torch.full((40,), -3.0, dtype=torch.float64)
+    lined = torch.arange(40) < 10
+    knowing = replace(LINE, responses=(1.8, 1.2, 1.2))
+    likeness = Likeness(torch.full((40,), 5.0, dtype=torch.float64), 5.0)
+    assert float(knowing.refine(logits, likeness).min()) > 0.6
+    refined = knowing.refine(logits, replace(likeness, lined=lined))
+    assert torch.allclose(refined[lined], knowing.apply(logits)[lined])
+    assert float(refined[~lined].min()) > 0.6
+    # What counts against them does so all the same.
+    doubting = replace(LINE, likeness=(1.0, -5.0, 0.0, 0.0, 0.0, 0.0))
+    assert float(doubting.refine(logits, replace(likeness, lined=lined)).max()) < 0.01
