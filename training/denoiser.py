@@ -5,7 +5,8 @@ one exposure predict another one of the same specimen. The best prediction is th
 simulation knows, so that is the target here: the same optimum as with the other exposure itself (`--noisy-target`), reached
 with a fraction of the examples. Errors count more at frequencies at which micrographs are weak: the optimum stays where it is.
 
-From both targets part of the ice's grain is taken (`GRAIN`), which a simulation knows; pairs of real exposures have all of it.
+Two things that only a simulation knows are changed in both targets: part of the ice's grain is taken away (`GRAIN`), and fine
+detail of the particles is added (`EMPHASIS`). Pairs of real exposures show both as they are.
 
 With the default arguments it takes about 11 minutes of one core. It can be stopped and continued, to the same bytes.
 The network that comes with Magellon is the one the default arguments give.
@@ -25,6 +26,7 @@ from magellon.algorithms.denoising.learning import spectral_error
 from magellon.algorithms.denoising.network import DenoisingNetwork, count_parameters, make_network
 from magellon.algorithms.denoising.noise import measure_level
 from magellon.algorithms.denoising.scale import PIXEL_SIZE, enlarge_smooth, pick_fine, plan_scale, reduce_image
+from magellon.algorithms.fourier import rfft_frequencies
 from magellon.backends.denoise.weights import DEFAULT_NETWORK, write_denoiser
 from magellon.simulation.exposures import ExposurePair, draw_pair
 from magellon.simulation.silhouettes import Silhouette, make_bank
@@ -32,18 +34,27 @@ from magellon.simulation.silhouettes import Silhouette, make_bank
 SIZE = 192
 PAIRS = 3
 """In a step; both exposures of each are inputs."""
-EXPOSURE = (6.0, 60.0)
-CALIBRATION, BEYOND = 120, 60
+EXPOSURE, WHOLE = (6.0, 60.0), (25.0, 60.0)
+"""e/Å², of what the network learns from, and of what its weights beyond 1/8 Å are fitted to: weaker exposures hold next to
+nothing there."""
+CALIBRATION, BEYOND = 120, 180
 """Pairs, and pairs of `FINE` Å/px for what the network does not see."""
 FINE = 2.0
 DECAY = 500
 """Steps in which the rate falls at the end."""
 GRAIN = 0.5
-"""How much of the grain of the ice is asked for. It is signal in the exposure, but noise to whoever looks for particles: with
-half of it the squared errors against the exposure and against the particles are smallest in sum."""
-LIFT = 0.3
-"""The weights by frequency are fitted to particles so much stronger than they are: least squares shows what it is not sure of
-fainter, and of particles a quarter to a third was lost. More shows more of them, but a stronger exposure than there is."""
+"""How much of the grain of the ice the network is asked for. It is signal in the exposure, but noise to whoever looks for
+particles: with half of it the squared errors against the exposure and against the particles are smallest in sum. The weights by
+frequency are fitted to all of it."""
+EMPHASIS, EMPHASISED = 1.0, 40.0
+"""How much more of the particles than there is the network is asked for, at detail well finer than so many Å. A mean of what
+may be shows fine detail the fainter the less sure it is: at 15 to 20 Å more than half of a crystal's edge, a quarter of the
+particles beside it. About its optimum the error against the exposure grows with the square of a change, while particles gain
+in proportion."""
+LIFT, FITTED = 0.2, 0.5
+"""The weights by frequency are fitted to particles so much stronger than they are, and to so much of their emphasis: with none
+the fit mends by noise what the network shows too strong, with all of it the exposure is met less well. Then particles come out
+about as strong as they are from 200 to 30 Å."""
 RENEWAL = 500
 """Steps after which other shapes are drawn, so that none is learnt by heart."""
 VIEWS = 6
@@ -103,17 +114,17 @@ def calibrate(network: DenoisingNetwork, seed: int) -> Blend:
         pair = draw_pair(rng, bank, SIZE, PIXEL_SIZE, EXPOSURE)
         level = measure_level(pair.first, pair.limit)
         image = level.standardise(pair.first)
-        truth = level.standardise(lessen_grain(pair, pair.mean) + LIFT * pair.particles)
-        examples.append((_predict(network, image), image, truth))
-    fine = make_bank(rng, FINE, 30, 2, UNSEEN)
+        truth = level.standardise(pair.mean + LIFT * pair.particles + FITTED * emphasise(pair.particles))
+        examples.append((_predict(network, image), image, _weaken_detail(truth)))
+    fine = make_bank(rng, FINE, 60, 2, UNSEEN)
     return fit_blend(examples, [_draw_beyond(network, rng, fine) for _ in range(BEYOND)])
 
 
 def _draw_beyond(network: DenoisingNetwork, rng: np.random.Generator, bank: list[list[Silhouette]]) -> Example:
     """Gate, exposure and truth of a pair at half the network's pixels, the latter two where it sees nothing."""
-    whole = round(SIZE * PIXEL_SIZE / FINE)
-    pair = draw_pair(rng, bank, whole, FINE, EXPOSURE)
-    scale = plan_scale((whole, whole), FINE)
+    side = round(SIZE * PIXEL_SIZE / FINE)
+    pair = draw_pair(rng, bank, side, FINE, WHOLE)
+    scale = plan_scale((side, side), FINE)
     level = measure_level(pair.first, pair.limit).rescaled(scale.pixels_kept)
     gate = measure_gate(_predict(network, level.standardise(reduce_image(pair.first, scale))))
     truth = pair.mean + LIFT * pair.particles
@@ -134,13 +145,33 @@ def draw_batch(rng: np.random.Generator, bank: list[list[Silhouette]], noisy: bo
         for given, other in ((pair.first, pair.second), (pair.second, pair.first)):
             level = measure_level(given, pair.limit)
             inputs.append(level.standardise(given))
-            targets.append(level.standardise(lessen_grain(pair, other if noisy else pair.mean)))
+            targets.append(level.standardise(lessen_grain(pair, other if noisy else pair.mean) + emphasise(pair.particles)))
     return torch.stack(inputs)[:, None], torch.stack(targets)[:, None]
 
 
 def lessen_grain(pair: ExposurePair, image: Tensor) -> Tensor:
     """One of a pair's images, or their mean, with `GRAIN` of the ice's grain."""
     return image - (1 - GRAIN) * pair.grain
+
+
+def emphasise(particles: Tensor) -> Tensor:
+    """What the targets hold beyond the particles (size, size) that are there."""
+    extra: Tensor = torch.fft.irfft2(torch.fft.rfft2(particles) * (EMPHASIS * _emphasis(particles)), s=particles.shape)
+    return extra
+
+
+def _weaken_detail(truth: Tensor) -> Tensor:
+    """Of everything in an image (size, size), half of what the weights' fit adds to particles is taken off its fine detail."""
+    loss = 1 + EMPHASIS * FITTED / 2 * _emphasis(truth)
+    weaker: Tensor = torch.fft.irfft2(torch.fft.rfft2(truth) / loss, s=truth.shape)
+    return weaker
+
+
+def _emphasis(image: Tensor) -> Tensor:
+    """At each frequency of an image (size, size) of `PIXEL_SIZE`, from 0 at those well below 1 / `EMPHASISED` to 1 above."""
+    k_row, k_column = rfft_frequencies((image.shape[0], image.shape[1]), PIXEL_SIZE)
+    fourth = (k_row**2 + k_column**2) ** 2
+    return fourth / (fourth + EMPHASISED**-4)
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -18,9 +18,9 @@ class DenoiseParams(Params):
 
 
 class Denoise(Backend[DenoisingInput, DenoiseParams, DenoisingOutput]):
-    """A small network takes off shot noise and half of the ice's grain, at 4 Å/px whatever the pixels; in seconds."""
+    """A small network takes off shot noise and brings out particles from the ice, at 4 Å/px whatever the pixels; in seconds."""
 
-    contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 5, DenoiseParams
+    contract, name, version, Params = MICROGRAPH_DENOISING, "denoise", 6, DenoiseParams
 
     def run(self, input: DenoisingInput, params: DenoiseParams, context: Context) -> DenoisingOutput:
         micrograph = input.micrograph
