@@ -26,7 +26,7 @@ from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.records import Classification, Settings, Start, Voice
 from magellon.algorithms.classification.rounds import Geometry, Model, RoundResult, run_round, update_references
 from magellon.algorithms.classification.schedule import Schedule
-from magellon.algorithms.classification.seeding import seed_classes
+from magellon.algorithms.classification.seeding import choose_seeding, seed_classes
 from magellon.algorithms.classification.splitting import fill_classes
 
 _SMALL = 0.2
@@ -53,7 +53,7 @@ def classify(
         first,
         geometry.disc.radius,
         growing=start is None,
-        seeded=start is None and classes > 1 and settings.seeds != "splitting",
+        seeding=choose_seeding(settings.seeds, rounds) if start is None and classes > 1 else None,
     )
     generator = torch.Generator().manual_seed(settings.seed)
     model = _begin(data, geometry, classes, first, generator) if start is None else _begin_from(start, classes, data)
@@ -97,7 +97,7 @@ class _Run:
         bounds = self.schedule.first, self.schedule.cap(number)
         model.limit = advance_limit(model.limit, result.averages, self.geometry.area, bounds)
         update_references(model, result, self.geometry)
-        if self.schedule.seeded and number == self.schedule.seeding:
+        if number == self.schedule.seeding:
             seed_classes(self.data, poses, model, self.geometry, self.settings.seeds, self.generator)
             return
         alive = torch.isfinite(model.log_prior)

@@ -17,8 +17,8 @@ class Settings:
     classes: int
     rounds: int = 25
     seed: int = 0
-    seeds: Seeds = "can"
-    """How the first classes are found: by the autoencoder, at random, or by splitting alone."""
+    seeds: Seeds = "neighbours"
+    """How the first classes are found: from pairs of particles, by the autoencoder, at random, or by splitting alone."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from magellon.algorithms.classification.particles import Poses
 
 _PER_CLASS = 150
 """Particles of each class that early rounds look at."""
-_SEEDING = 4
-"""The round after which the classes are seeded."""
 _COARSE = 4
-"""Classes before that."""
+"""Classes before all are seeded."""
 _COOL = 0.8
 """Part of the rounds after which nothing is tempered any more."""
 _EQUALS = 0.15
@@ -38,18 +36,14 @@ class Schedule:
     """Shells that are compared at most."""
     growing: bool = True
     """Begin with one class and split; otherwise all classes are there from the start."""
-    seeded: bool = False
-    """Find all classes at once in round `seeding`, from the particles as the few classes until then have aligned them."""
+    seeding: int | None = None
+    """The round after which all classes are found at once, from the particles as the few until then have aligned them."""
 
     def active(self, number: int) -> int:
         """Classes there should be after round `number`."""
-        if not self.growing or (self.seeded and number >= self.seeding):
+        if not self.growing or (self.seeding is not None and number >= self.seeding):
             return self.classes
-        return min(self.classes, 1 << min(number, 30), _COARSE if self.seeded else self.classes)
-
-    @property
-    def seeding(self) -> int:
-        return min(_SEEDING, max(self.rounds // 3, 1))
+        return min(self.classes, 1 << min(number, 30), self.classes if self.seeding is None else _COARSE)
 
     @property
     def settled(self) -> int:

@@ -27,11 +27,12 @@ _FEW = 10
 
 
 class CanClassifier(Backend[ClassificationInput, CanClassifierParams, ClassificationOutput]):
-    """Seeds from a convolutional autoencoder (CAN), multi-reference alignment (MRA), and a selection of the good classes."""
+    """Seeds from pairs of particles that look alike, or from an autoencoder (CAN); multi-reference alignment (MRA); and a
+    selection of the good classes."""
 
     contract = TWO_D_CLASSIFICATION
     name = "can-classifier"
-    version = 9
+    version = 10
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:

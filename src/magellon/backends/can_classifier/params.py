@@ -19,8 +19,9 @@ class CanClassifierParams(Params):
     """Finest details looked at; left out, a 24th of the diameter but not finer than the pixels allow or 6 Å."""
     rounds: Annotated[int, Field(ge=2, le=200)] = 25
     """Rounds of alignment; early ones look at a part of the particles, the last two at all."""
-    seeds: Literal["can", "random", "splitting"] = "can"
-    """How the first classes are found: by the autoencoder (CAN), at random, or by splitting classes in two."""
+    seeds: Literal["neighbours", "can", "random", "splitting"] = "neighbours"
+    """How the first classes are found: from pairs of particles that look alike, by the autoencoder (CAN), at random, or by
+    splitting classes in two."""
     max_shift: Annotated[Angstrom, Field(gt=0)] | None = None
     """How far along x and y from the middle of its box a particle may lie, at most half the box; left out, an eighth of the
     diameter."""

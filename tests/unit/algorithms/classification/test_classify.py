@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from magellon.algorithms.classification.autoencoder import cluster, embed_images
+from magellon.algorithms.classification.autoencoder import embed_images
 from magellon.algorithms.classification.averages import FoldAverages, filter_averages
 from magellon.algorithms.classification.classify import classify
+from magellon.algorithms.classification.clustering import cluster
 from magellon.algorithms.classification.disc import make_disc
 from magellon.algorithms.classification.limits import advance_limit, first_shells, measure_proof, shown_limits
 from magellon.algorithms.classification.particles import ParticleData, Poses
