@@ -1,4 +1,4 @@
-"""What classes begin from, at equal time: the autoencoder's seeds and random ones, after few rounds and after many.
+"""What classes begin from, at equal time: pairs, the autoencoder, and random seeds, after few rounds and after many.
 
 One stack, several seeds of the classifier each, within this process: the row holds the means, of the processor time as well.
 With few rounds it shows what a beginning is worth, with many what is left of it.
@@ -17,7 +17,7 @@ from magellon.simulation.particle_sets import ParticleSet, simulate_particles
 from magellon.simulation.particle_truth import ParticleSetSpec
 
 ROUNDS = (6, 12, 25)
-KINDS = ("can", "random")
+KINDS = ("neighbours", "can", "random")
 SEEDS = (1, 2, 3)
 
 
