@@ -70,7 +70,8 @@ The first three by version 8 kept 94.6, 96.4 and 94.8 %. Noise and picked noise:
 nothing finer than 50 Å is claimed.
 
 Version 10 begins from pairs of particles instead of the autoencoder (`docs/explanations/decisions/0012-pairs.md`), and chooses
-as version 9. This benchmark's rows, beside other work that took half of the processor:
+as version 9. This benchmark's rows, beside other work that took half of the processor, and before eigenvectors were found to
+the same bits each time, which changes them as another seed does:
 
 | particles | K | spread (°), ideal, shuffled | used | unmixed | ARI | kept | junk removed | shift (Å) | turn (°) | CPU (s) |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -9,13 +9,11 @@ Singer & Wu 2012, doi:10.1002/cpa.21395). No class is needed for it, so nothing 
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import sparse
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from torch import Tensor
 
 from magellon.algorithms.classification.clustering import cluster
+from magellon.algorithms.classification.leading import find_leading
 from magellon.algorithms.classification.pairs import Pairs
 
 _NEAREST = 10
@@ -57,7 +55,7 @@ def find_agreement(pairs: Pairs) -> Tensor:
     """Unit vectors (n, q), complex64: the modulus of the product of two says how alike the views are, the phase the turn."""
     first, second, weight = _list_nearest(pairs.value, _NEAREST)
     phase = torch.exp(1j * pairs.turn[first, second])
-    values, vectors = _find_leading(_normalise(first, second, weight * phase, len(pairs.value)), _VECTORS)
+    values, vectors = find_leading(_normalise(first, second, weight * phase, len(pairs.value)), _VECTORS)
     rows = (vectors * values.clamp(min=0) ** (_STEPS / 2)).to(torch.complex64)
     units: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-12)
     return units
@@ -68,7 +66,7 @@ def _cluster_graph(likeness: Tensor, count: int, generator: torch.Generator) -> 
     apart = likeness.clone().fill_diagonal_(-torch.inf)
     first, second, weight = _list_nearest(apart, _ALIKE)
     edges = weight * likeness[first, second]
-    _, vectors = _find_leading(_normalise(first, second, edges, len(likeness)), count)
+    _, vectors = find_leading(_normalise(first, second, edges, len(likeness)), count)
     return cluster(vectors / vectors.norm(dim=1, keepdim=True).clamp(min=1e-12), count, generator)
 
 
@@ -81,21 +79,8 @@ def _list_nearest(value: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, chosen[first, second].double()
 
 
-def _normalise(first: Tensor, second: Tensor, edges: Tensor, count: int) -> "sparse.csr_array":
-    """The Hermitian matrix of the edges, each over the root of what its two ends have in all."""
+def _normalise(first: Tensor, second: Tensor, edges: Tensor, count: int) -> Tensor:
+    """The Hermitian matrix of the edges, sparse, each over the root of what its two ends have in all."""
     degree = torch.zeros(count, dtype=torch.float64).index_add_(0, first, edges.abs()).clamp(min=1e-12).rsqrt()
-    values = (edges * degree[first] * degree[second]).numpy()
-    return sparse.csr_array(sparse.coo_array((values, (first.numpy(), second.numpy())), shape=(count, count)))
-
-
-def _find_leading(matrix: "sparse.csr_array", count: int) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues (q,) of a Hermitian matrix (n, n), and their vectors (n, q); q is at most n."""
-    size = matrix.shape[0]
-    if 4 * count < size:
-        try:
-            values, vectors = eigsh(matrix, k=count, which="LA", v0=np.ones(size, dtype=matrix.dtype))
-            return torch.from_numpy(values), torch.from_numpy(vectors)
-        except ArpackNoConvergence:
-            pass  # slower, but sure
-    values, vectors = np.linalg.eigh(matrix.toarray())
-    return torch.from_numpy(values[-count:]), torch.from_numpy(vectors[:, -count:])
+    values = edges * degree[first] * degree[second]
+    return torch.sparse_coo_tensor(torch.stack([first, second]), values, (count, count), check_invariants=True).coalesce()

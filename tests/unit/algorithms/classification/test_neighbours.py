@@ -2,16 +2,17 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from magellon.algorithms.classification.disc import draw_images, image_size, make_disc, take_coefficients
-from magellon.algorithms.classification.neighbours import _find_leading, find_agreement, group_views
+from magellon.algorithms.classification.leading import find_leading
+from magellon.algorithms.classification.neighbours import find_agreement, group_views
 from magellon.algorithms.classification.pairs import Pairs, compare_images
 from magellon.algorithms.classification.rotation import turn_images
 from magellon.algorithms.classification.steerable import find_components, find_harmonics, noise_covariance
+from magellon.algorithms.parallel import single_threaded_kernels
 
 DISC = make_disc(8)
 SIZE = image_size(8)
@@ -119,6 +120,19 @@ def test_threads_change_nothing() -> None:
     assert torch.equal(one.turn, three.turn)
 
 
+def test_groups_are_the_same_each_time() -> None:
+    """A graph in twenty parts, so that the largest eigenvalue is there twenty times."""
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.randn(20, 40, dtype=torch.complex64, generator=generator)
+    images = torch.randn(600, 40, dtype=torch.complex64, generator=generator) + 3 * kinds[torch.arange(600) % 20]
+    with single_threaded_kernels():
+        pairs = compare_images([images], torch.arange(40) // 4, torch.ones(40))
+        first, second = (group_views(pairs, 20, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first.label, second.label)
+    assert torch.equal(first.turn, second.turn)
+    assert len({(int(label), number % 20) for number, label in enumerate(first.label)}) == 20
+
+
 @pytest.mark.parametrize(("count", "components"), [(2, 0), (2, 3), (3, 4), (12, 5)])
 def test_a_few_particles_have_groups_as_well(count: int, components: int) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -129,13 +143,15 @@ def test_a_few_particles_have_groups_as_well(count: int, components: int) -> Non
     assert torch.isfinite(groups.turn).all()
 
 
-def test_leading_vectors_are_the_same_by_either_way() -> None:
-    from scipy import sparse
-
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(60, 60)) + 1j * rng.normal(size=(60, 60))
-    matrix = sparse.csr_array(values + values.conj().T)
-    few, all_but_one = _find_leading(matrix, 5), _find_leading(matrix, 59)
-    assert np.allclose(np.sort(few[0]), all_but_one[0][-5:])
-    projected = few[1].conj().T @ all_but_one[1][:, -5:]
-    assert np.allclose(np.linalg.svd(projected)[1], 1, atol=1e-6)
+@pytest.mark.parametrize("count", [5, 30])
+def test_leading_vectors_are_those_of_the_whole_matrix(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(200, 200, dtype=torch.complex128, generator=generator)
+    vectors = torch.linalg.qr(values).Q
+    spectrum = torch.linspace(-1, 1, 200, dtype=torch.float64)
+    spectrum[-3:] = 1.0
+    matrix = (vectors * spectrum) @ vectors.mH
+    found, basis = find_leading(matrix.to_sparse(), count)
+    assert torch.allclose(found, spectrum[-count:], atol=1e-9)
+    assert torch.allclose(matrix @ basis, basis * found, atol=1e-6)
+    assert torch.allclose(basis.mH @ basis, torch.eye(count, dtype=basis.dtype), atol=1e-9)
