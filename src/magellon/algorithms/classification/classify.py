@@ -1,7 +1,8 @@
 """Multi-reference alignment from beginning to end.
 
-Classes grow out of one by splitting, references start blurred and gain shells as their halves agree in them (`limits`), early
-rounds look at a random part of the particles, and classes that lose their particles are replaced by halves of the largest.
+Classes begin from groups of particles that look alike (`seeding`) or grow out of one by splitting. References start blurred and
+gain shells as their halves agree in them (`limits`), early rounds look at a random part of the particles, and classes that lose
+their particles are replaced by halves of the largest.
 No class has a prior because it is large; while classes form, those that take far more than an equal share have one against
 them (`balance`).
 """

@@ -101,6 +101,11 @@ def _centre_phase(disc: Disc, n: int) -> Tensor:
     return torch.complex(torch.cos(turn), torch.sin(turn))
 
 
+def squared_modulus(values: Tensor) -> Tensor:
+    """|x|² of complex values."""
+    return values.real**2 + values.imag**2
+
+
 def image_size(radius: int) -> Pixel:
     """A side that holds shells up to `radius`, a product of small primes."""
     size = 2 * radius + 2

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from magellon.algorithms.classification.disc import squared_modulus
 from magellon.algorithms.parallel import map_in_order
 
 _TURNS = 36
@@ -43,7 +44,7 @@ def compare_images(places: list[Tensor], orders: Tensor, signal: Tensor, threads
     cross = 2 * half * signal / (1 + 2 * signal)
     penalty = half * signal**2 / ((1 + signal) * (1 + 2 * signal))
     moved = torch.stack([torch.view_as_real(each * cross).flatten(1) for each in places])
-    costs = torch.stack([_power(each) @ penalty for each in places])
+    costs = torch.stack([squared_modulus(each) @ penalty for each in places])
     turns = torch.arange(_TURNS, device=orders.device) * (2 * math.pi / _TURNS)
     phases = torch.exp(1j * turns[:, None] * orders)
     table = torch.view_as_real(phases[:, None] * places[0]).flatten(2).flatten(0, 1).T  # (2M, turns * n)
@@ -64,7 +65,3 @@ def compare_images(places: list[Tensor], orders: Tensor, signal: Tensor, threads
     value, angle = (torch.cat(each).cpu() for each in zip(*pieces, strict=True))
     both = (value + value.T).fill_diagonal_(-torch.inf)
     return Pairs(both, torch.where(value >= value.T, angle, -angle.T))
-
-
-def _power(values: Tensor) -> Tensor:
-    return values.real**2 + values.imag**2

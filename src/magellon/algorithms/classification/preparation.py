@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from magellon.algorithms.classification.disc import Disc, take_coefficients
+from magellon.algorithms.classification.disc import Disc, squared_modulus, take_coefficients
 from magellon.algorithms.optics import CtfModel, ctf_phase
 from magellon.units import AngstromPerPixel, Pixel
 
@@ -105,12 +105,12 @@ def prepare_particles(boxes: Tensor, optics: Optics, box: Box, disc: Disc, first
     outside = 1 - mask
     surround = take_coefficients(images * outside, disc)
     counts = disc.counts.clamp(min=1)
-    background = disc.shell_sums(_power(surround)) / counts / (outside**2).mean()
+    background = disc.shell_sums(squared_modulus(surround)) / counts / (outside**2).mean()
     ctf = contrast_transfer(optics, box, disc, first_peak)
     if ctf is None:
         transfer = torch.ones_like(background)
-        return Prepared(values, disc.shell_sums(_power(values)), transfer, background)
-    return Prepared(values * ctf, disc.shell_sums(_power(values)), disc.shell_sums(ctf * ctf) / counts, background)
+        return Prepared(values, disc.shell_sums(squared_modulus(values)), transfer, background)
+    return Prepared(values * ctf, disc.shell_sums(squared_modulus(values)), disc.shell_sums(ctf * ctf) / counts, background)
 
 
 def contrast_transfer(optics: Optics, box: Box, disc: Disc, first_peak: bool = False) -> Tensor | None:
@@ -130,7 +130,3 @@ def contrast_transfer(optics: Optics, box: Box, disc: Disc, first_peak: bool = F
     if optics.scale is not None:
         ctf = ctf * optics.scale[:, None]
     return ctf
-
-
-def _power(values: Tensor) -> Tensor:
-    return values.real**2 + values.imag**2

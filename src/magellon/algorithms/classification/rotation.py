@@ -8,7 +8,7 @@ The angle is `rlnAnglePsi`: an object point (x, y) goes to (x cos psi + y sin ps
 import torch
 from torch import Tensor
 
-from magellon.algorithms.classification.disc import Disc, draw_images, image_size, take_coefficients
+from magellon.algorithms.classification.disc import Disc, draw_images, image_size, squared_modulus, take_coefficients
 
 _FINER = 2
 """Pixels of the grid that is interpolated, per pixel of the images."""
@@ -34,7 +34,7 @@ def turn_references(references: Tensor, disc: Disc, angles: Tensor) -> Tensor:
 def turn_back(sums: Tensor, disc: Disc, angles: Tensor) -> Tensor:
     """Sums (R, d) of particles that lie at angles (R,), each turned upright, added up: (d,)."""
     size = image_size(disc.radius)
-    used = (sums.real**2 + sums.imag**2).sum(-1) > 0
+    used = squared_modulus(sums).sum(-1) > 0
     if not bool(used.any()):
         return torch.zeros_like(sums[0])
     fine = _draw_finely(sums[used], disc, size)
