@@ -127,7 +127,8 @@ def _draw_beyond(network: DenoisingNetwork, rng: np.random.Generator, bank: list
     scale = plan_scale((side, side), FINE)
     level = measure_level(pair.first, pair.limit).rescaled(scale.pixels_kept)
     gate = measure_gate(_predict(network, level.standardise(reduce_image(pair.first, scale))))
-    truth = pair.mean + LIFT * pair.particles
+    # What the weights up to 1/8 Å are fitted to, as it is there: the emphasis is whole.
+    truth = (pair.mean + (LIFT + FITTED * EMPHASIS) * pair.particles) / (1 + EMPHASIS * FITTED / 2)
     return enlarge_smooth(gate, scale), pick_fine(pair.first, scale, FINE), pick_fine(truth, scale, FINE)
 
 

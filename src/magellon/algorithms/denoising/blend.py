@@ -17,8 +17,9 @@ from magellon.algorithms.fourier import radial_mean, rfft_frequencies
 from magellon.errors import BadInput
 
 RINGS = 24
-"""Of equal width up to 0.5 cycles per pixel; what lies in the corners has the weights of the last."""
-
+"""Of equal width up to 0.5 cycles per pixel."""
+LIMIT = 0.49999
+"""Cycles per pixel, the highest that counts: so far below 0.5 that rounding puts no frequency of a grid on both sides of it."""
 
 FAINT = 0.02
 """Weight of the micrograph beyond the network's frequencies where no other was found: about a Wiener filter's."""
@@ -37,11 +38,18 @@ class Blend:
     beyond: tuple[float, float] = (FAINT, 0.0)
     """Of the micrograph, and of it where the gate is open, at frequencies that the network does not see."""
 
-    def mix(self, predicted: Tensor, image: Tensor, gate: Tensor) -> Tensor:
-        """The weighted sum; all are (height, width) and periodic, the first two standardised."""
+    def mix(self, predicted: Tensor, image: Tensor, gate: Tensor, passing: Tensor | None = None) -> Tensor:
+        """The weighted sum up to 0.5 cycles per pixel; what lies in the corners is left out.
+
+        Args:
+            predicted, image, gate: (height, width) and periodic, the first two standardised.
+            passing: (height, width // 2 + 1), by what the sum's transform is multiplied.
+        """
         shape = (image.shape[0], image.shape[1])
         k_row, k_column = rfft_frequencies(shape, device=image.device)
-        place = (torch.sqrt(k_row**2 + k_column**2) * (2 * RINGS) - 0.5).clamp(0, RINGS - 1)
+        radius = torch.sqrt(k_row**2 + k_column**2)
+        kept = radius < LIMIT if passing is None else passing * (radius < LIMIT)
+        place = (radius * (2 * RINGS) - 0.5).clamp(0, RINGS - 1)
         whole = place.floor().long().clamp(max=RINGS - 2)
         part = place - whole
         total: Tensor | None = None
@@ -49,7 +57,8 @@ class Blend:
             ring = torch.tensor(weights, device=image.device)
             transform = torch.fft.rfft2(each) * torch.lerp(ring[whole], ring[whole + 1], part)
             total = transform if total is None else total.add_(transform)
-        mixed: Tensor = torch.fft.irfft2(total, s=shape)
+        assert total is not None
+        mixed: Tensor = torch.fft.irfft2(total * kept, s=shape)
         return mixed
 
     def to_text(self) -> str:

@@ -5,10 +5,20 @@ import math
 import torch
 from torch import Tensor
 
+from magellon.algorithms.ctf import Microscope
 from magellon.algorithms.denoising.blend import Blend
 from magellon.algorithms.denoising.gate import measure_gate
 from magellon.algorithms.denoising.noise import measure_level
-from magellon.algorithms.denoising.scale import PIXEL_SIZE, enlarge_image, enlarge_smooth, pick_fine, plan_scale, reduce_image
+from magellon.algorithms.denoising.scale import (
+    PIXEL_SIZE,
+    enlarge_image,
+    enlarge_smooth,
+    pick_fine,
+    plan_scale,
+    reduce_image,
+    reduced_frequencies,
+)
+from magellon.algorithms.denoising.thon import find_rings
 from magellon.algorithms.denoising.tiles import Progress, Run, run_in_tiles
 from magellon.errors import BadInput
 
@@ -21,7 +31,13 @@ LARGEST = 1e12
 
 
 def denoise_image(
-    image: Tensor, pixel_size: float, run: Run, progress: Progress = lambda fraction: None, blend: Blend | None = None
+    image: Tensor,
+    pixel_size: float,
+    run: Run,
+    progress: Progress = lambda fraction: None,
+    *,
+    blend: Blend | None = None,
+    microscope: Microscope | None = None,
 ) -> Tensor:
     """The expected micrograph, free of shot noise as far as its surroundings tell.
 
@@ -30,6 +46,7 @@ def denoise_image(
         pixel_size: Å.
         run: the network, on standardised images at its own scale.
         blend: weighs what it says; None: it alone.
+        microscope: with which the Thon rings are looked for that the CTF leaves; None: they are not.
 
     Returns:
         The same shape and units. Beyond 1/8 Å it is the micrograph, faintly, more where there is something to see.
@@ -45,12 +62,14 @@ def denoise_image(
     standard = level.standardise(reduced)
     predicted = run_in_tiles(standard, run, progress)
     gate = measure_gate(predicted)
-    clean = level.restore(blend.mix(predicted, standard, gate) if blend else predicted)
-    plain, gated = (blend or Blend()).beyond
-    denoised = enlarge_image(clean, scale)
-    if pixel_size < PIXEL_SIZE:
+    blend = blend or Blend()
+    rings = find_rings(image, pixel_size, microscope) if microscope else None
+    passing = rings.weigh(*reduced_frequencies(scale, pixel_size, image.device)) if rings else None
+    denoised = enlarge_image(level.restore(blend.mix(predicted, standard, gate, passing)), scale)
+    if pixel_size < math.sqrt(2) * PIXEL_SIZE:  # coarser ones hold nothing beyond, corners of their transform included
+        plain, gated = blend.beyond
         weight = enlarge_smooth(gate, scale).mul_(gated).add_(plain)
-        denoised += pick_fine(image, scale, pixel_size).mul_(weight)
+        denoised += pick_fine(image, scale, pixel_size, rings).mul_(weight)
     return denoised
 
 

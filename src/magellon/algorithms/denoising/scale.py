@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from magellon.algorithms.denoising.blend import LIMIT
 from magellon.algorithms.denoising.network import STRIDE
+from magellon.algorithms.denoising.thon import ThonRings
 from magellon.algorithms.fourier import rfft_frequencies
 
 PIXEL_SIZE = 4.0
@@ -60,22 +62,31 @@ def enlarge_image(reduced: Tensor, scale: Scale) -> Tensor:
     return _inside(resample(reduced, scale.extended), scale)
 
 
-def pick_fine(image: Tensor, scale: Scale, pixel_size: float) -> Tensor:
-    """What a micrograph (height, width) holds beyond the network's scale, less of it the finer it is.
+def pick_fine(image: Tensor, scale: Scale, pixel_size: float, rings: ThonRings | None = None) -> Tensor:
+    """What a micrograph (height, width) holds beyond 0.5 cycles per pixel of the network's scale, less of it the finer it is.
 
     Signals fall off as they do with a B factor, noise does not.
+
+    Args:
+        rings: of the micrograph, by which it is weighed.
     """
-    extended = _extend(image, scale)
-    transform = torch.fft.rfft2(extended)
-    k_row, k_column = rfft_frequencies(scale.extended, device=image.device)
-    height, width = scale.reduced
-    rows, columns = (height - 1) // 2 + 1, (width - 1) // 2 + 1
-    beyond = (k_row**2 + k_column**2) / pixel_size**2 - (0.5 / PIXEL_SIZE) ** 2
-    transform *= torch.exp(-_FALL * beyond.clamp(min=0))
-    transform[:rows, :columns] = 0
-    if rows > 1:
-        transform[1 - rows :, :columns] = 0
-    return _inside(torch.fft.irfft2(transform, s=scale.extended), scale)
+    transform = torch.fft.rfft2(_extend(image, scale))
+    k_row, k_column = rfft_frequencies(scale.extended, pixel_size, image.device)
+    beyond = (k_row**2 + k_column**2 - (0.5 / PIXEL_SIZE) ** 2).clamp(min=0)
+    weights = torch.exp(-_FALL * beyond)
+    if rings:
+        weights *= rings.weigh(k_row, k_column)
+    # In the pixels of the network's scale, so that this begins where that ends.
+    row, column = (pixel_size * whole / small for whole, small in zip(scale.extended, scale.reduced, strict=True))
+    weights *= (row * k_row) ** 2 + (column * k_column) ** 2 >= LIMIT**2
+    return _inside(torch.fft.irfft2(transform * weights, s=scale.extended), scale)
+
+
+def reduced_frequencies(scale: Scale, pixel_size: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """As `rfft_frequencies`, 1/Å: those of an image at the network's scale, whose pixels are not quite square."""
+    k_row, k_column = rfft_frequencies(scale.reduced, pixel_size, device)
+    row, column = (small / whole for whole, small in zip(scale.extended, scale.reduced, strict=True))
+    return k_row * row, k_column * column
 
 
 def enlarge_smooth(reduced: Tensor, scale: Scale) -> Tensor:

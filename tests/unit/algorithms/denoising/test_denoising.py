@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from magellon.algorithms.denoising import denoise_image, measure_level, run_in_tiles
-from magellon.algorithms.denoising.blend import FAINT
+from magellon.algorithms.denoising.blend import FAINT, Blend
 from magellon.algorithms.denoising.network import REACH, STRIDE, count_parameters, make_network
 from magellon.algorithms.denoising.scale import PIXEL_SIZE, enlarge_image, plan_scale, reduce_image, resample
 from magellon.algorithms.denoising.tiles import Run
@@ -105,7 +105,7 @@ def test_coarse_micrographs_are_measured_where_they_hold_noise() -> None:
     assert measure_level(noise, limit=0.25).noise == pytest.approx(2 * 5, rel=0.05)
 
 
-@pytest.mark.parametrize("pixel_size", [1.0, 5.0])
+@pytest.mark.parametrize("pixel_size", [1.0, 6.0])
 def test_a_network_that_does_nothing_gives_the_low_frequencies(pixel_size: float) -> None:
     image = 200 + 20 * make_waves((300, 260), 60 / pixel_size) + 5 * make_noise(300, 260)
     same = denoise_image(image, pixel_size, lambda tile: tile)
@@ -119,11 +119,20 @@ def test_a_network_that_does_nothing_gives_the_low_frequencies(pixel_size: float
 def test_what_the_network_removes_is_gone_but_for_a_trace() -> None:
     image = 200 + 5 * make_noise(256, 256)
     nothing = denoise_image(image, 1.0, torch.zeros_like)
-    k = np.fft.fftfreq(256)
-    rows, columns = np.abs(k)[:, None], np.abs(k)[None, :]
-    # Beyond 1/8 Å, the network's limit, half is left at 1/6 Å and a tenth at 1/4 Å.
-    passing = np.exp(-50 * np.clip(rows**2 + columns**2 - 1 / 64, 0, None)) * (np.maximum(rows, columns) >= 1 / 8)
+    k_squared = np.fft.fftfreq(256)[:, None] ** 2 + np.fft.fftfreq(256) ** 2
+    # Beyond 1/8 Å in every direction, the network's limit, half is left at 1/6 Å and a tenth at 1/4 Å.
+    passing = np.exp(-50 * (k_squared - 1 / 64)) * (k_squared >= 1 / 64)
     assert float(nothing.std()) == pytest.approx(FAINT * 5 * float(np.sqrt(np.mean(passing**2))), rel=0.1)
+
+
+def test_no_frequency_is_left_out_or_counts_twice() -> None:
+    """Network and micrograph meet at 1/8 Å: with a weight of 1 on either side an image passes as it is."""
+    image, blend = make_noise(300, 260), Blend(beyond=(1.0, 0.0))
+    k_squared = np.fft.fftfreq(300, 1.1)[:, None] ** 2 + np.fft.rfftfreq(260, 1.1) ** 2
+    passed = denoise_image(image, 1.1, lambda tile: tile, blend=blend)
+    expected = torch.fft.rfft2(image) * torch.from_numpy(np.exp(-50 * np.clip(k_squared - 1 / 64, 0, None)))
+    error = passed - torch.fft.irfft2(expected, s=image.shape)
+    assert float(error[40:-40, 40:-40].std()) < 0.02 * float(passed.std())
 
 
 @pytest.mark.parametrize(
