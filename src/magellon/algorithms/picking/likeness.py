@@ -32,6 +32,8 @@ SUPPOSED = 20.0
 """Particles there are supposed to be at least: a network that doubts them all still knows which ones come first."""
 FEWEST = 3
 LEAST_WEIGHT = 1.0
+TOO_STRONG = 4.0
+"""Spreads of the responses about their median."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,17 @@ def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabili
     away = mask * (1 - _mark_surroundings(shape, positions[probabilities > NOT_NOISE]))
     whitened = whiten(image, away if float(away.mean()) > 0.1 * float(mask.mean()) else mask)
     means, sums = _fade(_over_rings(image, positions) / _RING_SIZES.to(image)), _over_rings(whitened, positions)
+    response, answer = _respond(means, sums, weights, whitened, mask)
+    usual = weights * (response <= _find_limit(response, probabilities))
+    if float(usual.sum()) >= LEAST_WEIGHT and bool((usual < weights).any()):
+        weights = usual
+        response, answer = _respond(means, sums, weights, whitened, mask)
+    strength = float((weights * response).sum() / weights.sum())
+    return Likeness(response, strength, answer, find_on_lines(image, mask > 0, positions))
+
+
+def _respond(means: Tensor, sums: Tensor, weights: Tensor, whitened: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) float64 of each candidate to the mean of the others, and (height, width) of every place to the mean of all."""
     total, weight = (weights[:, None] * means).sum(0), weights.sum()
     # The mean without the candidate itself, times the candidate.
     own, all_ = (means * sums).sum(1), (total * sums).sum(1)
@@ -77,9 +90,25 @@ def measure_likeness(image: Tensor, usable: Tensor, positions: Tensor, probabili
     answer = _filter(whitened, total / weight)
     centre, spread = robust_scale(answer[mask > 0])
     spread = max(spread, 1e-12)
-    response = ((alone - centre) / spread).to(torch.float64)
-    strength = float((weights * response).sum() / weight)
-    return Likeness(response, strength, (answer - centre) / spread, find_on_lines(image, mask > 0, positions))
+    return ((alone - centre) / spread).to(torch.float64), (answer - centre) / spread
+
+
+def _find_limit(response: Tensor, probabilities: Tensor) -> float:
+    """Beyond which a response is far too strong for one of these particles: a large foreign protein's, or a dense speck's.
+
+    A few of them would be most of the mean, and nothing else would be like it.
+    """
+    order = torch.sort(response, stable=True).indices
+    middle = _weighted_median(response[order], probabilities[order])
+    apart = (response - middle).abs()
+    order = torch.sort(apart, stable=True).indices
+    return middle + TOO_STRONG * max(1.4826 * _weighted_median(apart[order], probabilities[order]), 1.0)
+
+
+def _weighted_median(values: Tensor, weights: Tensor) -> float:
+    """Of rising values (n,)."""
+    below = weights.cumsum(0)
+    return float(values[int(torch.searchsorted(below, below[-1] / 2).clamp(max=len(values) - 1))])
 
 
 def suppose(probabilities: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from magellon.algorithms.picking.field import fit_polynomial, reduce_micrograph, robust_scale, smooth
+from magellon.algorithms.picking.fringes import even_beam
 
 CELLS_PER_DIAMETER = 16
 LEVEL_SIGMA = 3.0
@@ -64,7 +65,7 @@ def make_view(image: Tensor, pixel_size: float, diameter: float) -> View:
         fine.image[None, None], size=(height, width), mode="bilinear", align_corners=False, antialias=True
     )[0, 0]
     scale = (fine.binning * fine.shape[0] / height, fine.binning * fine.shape[1] / width)
-    return View(normalise_view(resized), scale)
+    return View(normalise_view(even_beam(resized)), scale)
 
 
 def normalise_view(image: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class CnnPicker(Backend[PickingInput, CnnParams, PickingOutput]):
     """A small convolutional network, trained on simulations and, where wanted, on the session; scores are probabilities."""
 
     contract, name, Params = PARTICLE_PICKING, "cnn", CnnParams
-    version = 8
+    version = 9
 
     def __init__(self) -> None:
         self._opened: tuple[tuple[Path, int, str, int], PickingNetwork] | None = None

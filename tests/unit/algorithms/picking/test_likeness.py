@@ -54,6 +54,23 @@ def test_particles_that_are_all_doubted_are_still_like_each_other() -> None:
     assert found.strength > 3
 
 
+@pytest.mark.parametrize("height", [3.0, 8.0])
+def test_a_few_dense_things_are_not_what_particles_are_compared_with(height: float) -> None:
+    """Large foreign proteins, of which the network is surest, change next to nothing of what is said of the others."""
+    image, places = draw(9, 0.6)
+    candidates = torch.cat([places, places + 14.0])
+    said = torch.cat([torch.full((64,), 0.3), torch.full((64,), 0.05)])
+    plain = measure_likeness(image, everywhere(), candidates, said)
+    y, x = torch.arange(SIDE)[:, None], torch.arange(SIDE)[None, :]
+    for row, column in candidates[:3].tolist():
+        image = image - height * (torch.hypot(y - row, x - column) < 9)
+    said[:3] = 0.999
+    found = measure_likeness(image, everywhere(), candidates, said)
+    assert found.strength == pytest.approx(plain.strength, rel=0.2)
+    assert float((found.response[3:64, None] > found.response[None, 64:]).double().mean()) > 0.97
+    assert float(found.response[:3].min()) > found.strength
+
+
 def test_what_is_supposed_keeps_the_order_and_takes_nothing_from_the_sure() -> None:
     doubted = torch.linspace(0.002, 0.1, 100, dtype=torch.float64)
     raised = suppose(doubted)
