@@ -18,7 +18,11 @@ _LEAST = 8
 def fill_classes(
     data: ParticleData, poses: Poses, model: Model, geometry: Geometry, empty: list[int], generator: torch.Generator
 ) -> None:
-    """Split the largest class into itself and an empty one, for each empty one, as long as there is one large enough."""
+    """Split the largest class into itself and an empty one, for each empty one, as long as there is one large enough.
+
+    Both keep all shells of the class they come from: with the few alone in which they differ, they would explain less than any
+    other class, lose their particles, and be the next to be filled.
+    """
     for target in empty:
         found = poses.klass[poses.klass >= 0]
         counts = torch.bincount(found, minlength=model.classes)
@@ -27,9 +31,12 @@ def fill_classes(
             model.log_prior[target] = -torch.inf
             continue
         members = (poses.klass == largest).nonzero()[:, 0]
-        sides = _split(data, poses, model, geometry, _sample(members, generator))
-        for klass, coefficients in zip((largest, target), sides, strict=True):
-            _replace(model, klass, coefficients)
+        apart = _find_difference(data, poses, geometry, _sample(members, generator)) / 2
+        for references in (model.whole, *model.others):
+            references[target] = references[largest]
+            references[largest, : len(apart)] += apart
+            references[target, : len(apart)] -= apart
+        model.log_prior[[largest, target]] = 0
         poses.klass[members[len(members) // 2 :]] = target
 
 
@@ -37,18 +44,12 @@ def _sample(members: Tensor, generator: torch.Generator) -> Tensor:
     return members[torch.randperm(len(members), generator=generator)[:_SAMPLE]].sort().values
 
 
-def _split(data: ParticleData, poses: Poses, model: Model, geometry: Geometry, members: Tensor) -> Tensor:
-    """(2, d') averages of the two sides, low-passed."""
+def _find_difference(data: ParticleData, poses: Poses, geometry: Geometry, members: Tensor) -> Tensor:
+    """(d',) between the averages of the two sides, low-passed."""
     low = geometry.disc.inner(min(_RADIUS, geometry.disc.radius))
     upright = draw_upright(data, poses, members, low, geometry.box)
     side = split_images(upright.images)
     weights = torch.stack([side, ~side]).float()
-    return upright.average(weights, torch.full((low.radius + 1,), _SIGNAL, device=weights.device))
-
-
-def _replace(model: Model, klass: int, coefficients: Tensor) -> None:
-    size = len(coefficients)
-    for references in (model.whole, *model.others):
-        references[klass] = 0
-        references[klass, :size] = coefficients
-    model.log_prior[klass] = 0
+    first, second = upright.average(weights, torch.full((low.radius + 1,), _SIGNAL, device=weights.device))
+    difference: Tensor = first - second
+    return difference

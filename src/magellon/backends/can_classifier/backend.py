@@ -32,7 +32,7 @@ class CanClassifier(Backend[ClassificationInput, CanClassifierParams, Classifica
 
     contract = TWO_D_CLASSIFICATION
     name = "can-classifier"
-    version = 10
+    version = 11
     Params = CanClassifierParams
 
     def run(self, input: ClassificationInput, params: CanClassifierParams, context: Context) -> ClassificationOutput:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from magellon.algorithms.classification.autoencoder import embed_images
-from magellon.algorithms.classification.averages import FoldAverages, filter_averages
+from magellon.algorithms.classification.averages import FoldAverages, filter_averages, mask_references
 from magellon.algorithms.classification.classify import classify
 from magellon.algorithms.classification.clustering import cluster
 from magellon.algorithms.classification.disc import make_disc
@@ -13,6 +13,7 @@ from magellon.algorithms.classification.particles import ParticleData, Poses
 from magellon.algorithms.classification.preparation import Box, Optics, prepare_particles
 from magellon.algorithms.classification.records import Settings
 from magellon.algorithms.classification.rounds import Geometry, Model, run_round
+from magellon.algorithms.classification.splitting import fill_classes
 from magellon.algorithms.parallel import single_threaded_kernels
 
 DISC = make_disc(12)
@@ -116,6 +117,27 @@ def test_an_empty_box_counts_by_its_chance_to_hold_a_particle() -> None:
     poses.empty = torch.tensor([1.0, 1.0, 0.5, 0, 0, 0, 0, 0])
     part = run_round(data, poses, torch.arange(8), model, geometry).averages.occupancy.sum()
     assert float(whole - part) == pytest.approx(2.5, abs=0.1)
+
+
+def test_a_class_that_was_filled_holds_its_particles_beside_another_that_knows_more_shells() -> None:
+    """Given the few shells alone in which it is split, it would lose them all, and be filled again at another's cost."""
+    generator = torch.Generator().manual_seed(5)
+    kind = mask_references(torch.randn(1, len(DISC.rows), dtype=torch.complex64, generator=generator), DISC, BOX)[0]
+    count, shells = 300, DISC.radius + 1
+    noise = 3 * torch.randn(count, len(DISC.rows), dtype=torch.complex64, generator=generator)
+    zeros, ones = torch.zeros(count, dtype=torch.long), torch.ones(count, shells)
+    values = torch.view_as_real(2 * kind + noise)
+    data = ParticleData(values, ones, ones, zeros, torch.arange(count) % 4, torch.full((1, shells), 9.0))
+    whole = torch.stack([2 * kind, 2 * kind, torch.zeros_like(kind)])
+    model = Model(whole, whole.expand(4, *whole.shape).clone(), DISC.radius, torch.tensor([0, 0, -torch.inf]))
+    geometry, poses = Geometry(BOX, DISC, 0.75, 0.1, 0.05), Poses.unknown(count)
+    with single_threaded_kernels():
+        before = run_round(data, poses, torch.arange(count), model, geometry).averages.occupancy
+        fill_classes(data, poses, model, geometry, [2], generator)
+        after = run_round(data, poses, torch.arange(count), model, geometry).averages.occupancy
+    assert before[2] == 0
+    assert min(before[:2]) > 0.4 * count
+    assert min(after) > 0.2 * count
 
 
 def test_devices_that_share_a_round_give_the_same_sums() -> None:
