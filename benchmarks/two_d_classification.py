@@ -47,9 +47,9 @@ centres are not known well enough for pairs (here hardly better than chance), an
 
 What differs from version 10: a class that lost its particles was replaced by halves of the largest, drawn with eight shells.
 Where others had more, both explained less than those, lost their particles, and were filled again at the next one's cost: in
-the demo, whose first classes have eleven shells, two small classes became a chain that left 14 of 19, the largest with up to 32
-% of the particles; in this benchmark it came in the later rounds. Now halves keep what they were halved from, and there are 19.
-By hand, the classifier's seeds 1 to 3 by versions 10 > 11:
+the demo, whose first classes have eleven shells, two small classes became a chain that left 14 of 19, one with 32 % of all
+particles for a while; in this benchmark it came in the later rounds. Now halves keep what they were halved from, and the demo
+has 19. By hand, the classifier's seeds 1 to 3 by versions 10 > 11:
 
 - The asymmetric protein alone: spread 32.8, 34.1, 39.3 > 32.8, 30.0, 34.9°.
 - Asymmetric, 7cfn and 2xhe (1,500 particles, K=20; two of three hardly show): kept 63, 93, 74 > 92, 90, 92 %.
@@ -79,7 +79,8 @@ RELION on the same stacks, all of its particles kept, one thread; 800 run beside
 
 So version 11 takes a nineteenth of its time with 800 particles, and with 3,000 an eighth of what its first 3 iterations take:
 all 25 would take some 70 times as long. With 800 its views spread as ours, but it tells proteins apart less well; views of the
-asymmetric one are near chance in both (83 and 80°). With 30,000 an iteration would take it half an hour: not run.
+asymmetric one are near chance in both (83 and 80°). With 30,000 its first iteration would take it 43 minutes, by its own
+estimate after a fifth of it, 12 times as long as all of version 11's rounds: not run further.
 
 Both choices on the same runs, by hand (particles picked twice left in; real proteins by their PDB codes), means over the
 classifier's seeds, in brackets version 7:
